@@ -1,0 +1,45 @@
+/**
+ * Encodings shared by every byte format of the protocol. All of them are injective: a variable-length input is
+ * preceded by its length, and a decoder accepts exactly the strings that its encoder makes.
+ */
+
+const HEX = /^(?:[0-9a-f]{2})*$/
+const B64U = /^[A-Za-z0-9_-]*$/
+
+/** One unsigned byte. `value` is 0..255. */
+export function u8(value: number): Buffer {
+  return Buffer.from([value])
+}
+
+/**
+ * Length-prefixed bytes: a two-byte big-endian length, then the bytes (text as UTF-8).
+ * @throws {RangeError} when the input is longer than 65,535 bytes.
+ */
+export function lp(value: string | Uint8Array): Buffer {
+  const bytes = typeof value === 'string' ? Buffer.from(value, 'utf8') : value
+  if (bytes.length > 0xffff) throw new RangeError(`lp: ${bytes.length} bytes do not fit a two-byte length`)
+  const out = Buffer.allocUnsafe(2 + bytes.length)
+  out.writeUInt16BE(bytes.length, 0)
+  out.set(bytes, 2)
+  return out
+}
+
+/** Unpadded base64url (RFC 4648 section 5). */
+export function toB64u(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64url')
+}
+
+/**
+ * Decodes unpadded base64url, or returns `null` for anything that {@link toB64u} would not have written:
+ * other characters, padding, and spare tail bits that are not zero. Node's own decoder accepts all of these.
+ */
+export function fromB64u(text: string): Buffer | null {
+  if (!B64U.test(text)) return null
+  const bytes = Buffer.from(text, 'base64url')
+  return bytes.toString('base64url') === text ? bytes : null
+}
+
+/** Decodes lower-case hex, or returns `null` for anything else (odd length, upper case, other characters). */
+export function fromHex(text: string): Buffer | null {
+  return HEX.test(text) ? Buffer.from(text, 'hex') : null
+}

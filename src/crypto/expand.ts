@@ -1,0 +1,23 @@
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
+
+const COUNTER_ONE = Buffer.from([1])
+
+/**
+ * HKDF-Expand with SHA-256 (RFC 5869 section 2.3) for one block, which is a single HMAC.
+ * @param prk pseudorandom key, as a KeyObject (a raw Buffer costs five times as much on Node 24).
+ * @param info context, any length.
+ * @returns 32 bytes.
+ */
+export function expand32(prk: KeyObject, info: Uint8Array): Buffer {
+  return createHmac('sha256', prk).update(info).update(COUNTER_ONE).digest()
+}
+
+/**
+ * Turns 32 secret bytes into a KeyObject.
+ * @throws {RangeError} when the input is not 32 bytes, or is one byte repeated (a zeroed file, a placeholder).
+ */
+export function secretKey32(bytes: Uint8Array): KeyObject {
+  if (bytes.length !== 32) throw new RangeError(`a key has 32 bytes, this one has ${bytes.length}`)
+  if (bytes.every((byte) => byte === bytes[0])) throw new RangeError('a key cannot be one byte repeated')
+  return createSecretKey(bytes)
+}
