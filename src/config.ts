@@ -1,0 +1,241 @@
+import { join, resolve } from 'node:path'
+import { SetupError } from './errors.ts'
+
+type Env = Readonly<Record<string, string | undefined>>
+
+type Setting<T> = {
+  readonly env: string
+  /** What an unset variable stands for, as it would be written in `.env`. */
+  readonly fallback?: string
+  readonly doc: string
+  readonly secret?: true
+  /** @throws {Error} with a message that ends the sentence "`<ENV>` …". */
+  readonly parse: (text: string) => T
+}
+
+function setting<T>(row: Setting<T> & { fallback: string }): Setting<T> {
+  return row
+}
+
+/** A setting without a default: `undefined` where it is not set. */
+function optional<T>(row: Setting<T> & { fallback?: never }): Setting<T | undefined> {
+  return row
+}
+
+const asText = (text: string): string => text
+const asPath = (text: string): string => resolve(text)
+
+function asInteger(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+    if (value >= min && value <= max) return value
+    throw new Error(`must be a whole number from ${min} to ${max}`)
+  }
+}
+
+function asBoolean(text: string): boolean {
+  if (text === 'true' || text === 'false') return text === 'true'
+  throw new Error('must be true or false')
+}
+
+function asOneOf<T extends string>(...values: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = values.find((value) => value === text)
+    if (found !== undefined) return found
+    throw new Error(`must be one of ${values.join(', ')}`)
+  }
+}
+
+function asMysqlUrl(text: string): string {
+  const url = URL.parse(text)
+  if (url === null || !['mysql:', 'mariadb:'].includes(url.protocol))
+    throw new Error('must look like mysql://user:password@host:3306/database')
+  if (url.hostname === '' || url.pathname.length < 2) throw new Error('must name a host and a database')
+  return `mysql:${text.slice(url.protocol.length)}`
+}
+
+function asTimeZone(text: string): string {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: text }).resolvedOptions().timeZone
+  } catch {
+    throw new Error('must be a time zone such as UTC or Asia/Jakarta')
+  }
+}
+
+const CIDR = /^(?:\d{1,3}(?:\.\d{1,3}){3}(?:\/\d{1,2})?|[0-9a-fA-F:]*:[0-9a-fA-F:.]*(?:\/\d{1,3})?)$/
+
+function asCidrs(text: string): readonly string[] {
+  const cidrs = text.split(',').map((part) => part.trim())
+  if (cidrs.every((cidr) => CIDR.test(cidr))) return cidrs
+  throw new Error('must be a list of addresses or networks, such as 127.0.0.1,10.0.0.0/8 (never "true")')
+}
+
+/** The one table of settings: it feeds the parser, `kunci config`, `.env.example` and docs/settings.md. */
+export const SETTINGS = {
+  host: setting({
+    env: 'HOST',
+    fallback: '127.0.0.1',
+    parse: asText,
+    doc: 'Address to listen on. 0.0.0.0 or :: for every interface, behind TLS or a proxy.',
+  }),
+  port: setting({ env: 'PORT', fallback: '3000', parse: asInteger(0, 65535), doc: 'Port to listen on.' }),
+  databaseUrl: optional({
+    env: 'DATABASE_URL',
+    parse: asMysqlUrl,
+    secret: true,
+    doc: 'mysql://user:password@host:3306/database. Without it an SQLite file in DATA_DIR is used.',
+  }),
+  databasePoolSize: setting({
+    env: 'DATABASE_POOL_SIZE',
+    fallback: '10',
+    parse: asInteger(2, 500),
+    doc: 'Connections to MySQL or MariaDB at most.',
+  }),
+  dataDir: setting({
+    env: 'DATA_DIR',
+    fallback: './data',
+    parse: asPath,
+    doc: 'Where kunci.db, keys and certificates are kept.',
+  }),
+  keysDir: optional({
+    env: 'KEYS_DIR',
+    parse: asPath,
+    doc: 'Where the secret keys are kept, readable by their owner alone. Default: DATA_DIR/keys.',
+  }),
+  sessionKeyTtlS: setting({
+    env: 'SESSION_KEY_TTL_S',
+    fallback: '300',
+    parse: asInteger(1, 86_400),
+    doc: 'Seconds a session key lives.',
+  }),
+  jwtSecret: optional({
+    env: 'JWT_SECRET',
+    parse: asText,
+    secret: true,
+    doc: 'The HS256 secret of an older server, so that its tokens go on working. Without it one is made in KEYS_DIR.',
+  }),
+  legacyProduct: optional({
+    env: 'LEGACY_PRODUCT',
+    parse: asText,
+    doc: 'Code of the product whose customers the old programs are. Default: the only product.',
+  }),
+  legacySingleUse: setting({
+    env: 'LEGACY_SINGLE_USE',
+    fallback: 'false',
+    parse: asBoolean,
+    doc: 'true: a session key is good for one granted check. The old programs check again, hence false.',
+  }),
+  legacyTimeZone: setting({
+    env: 'LEGACY_TIME_ZONE',
+    fallback: 'UTC',
+    parse: asTimeZone,
+    doc: 'Time zone of the expiry_date that the old programs are told.',
+  }),
+  rateLimitPerMinute: optional({
+    env: 'RATE_LIMIT_PER_MINUTE',
+    parse: asInteger(0, 1_000_000),
+    doc: 'Replaces every per-minute limit (20 hand-outs, 10 checks, 30 refused tokens). 0: no limits and no blocks.',
+  }),
+  trustProxy: optional({
+    env: 'TRUST_PROXY',
+    parse: asCidrs,
+    doc: 'Proxies whose X-Forwarded-For is believed, as addresses or networks separated by commas.',
+  }),
+  tlsCert: optional({
+    env: 'TLS_CERT',
+    parse: asPath,
+    doc: 'Certificate chain in PEM. With TLS_KEY: serve HTTPS.',
+  }),
+  tlsKey: optional({ env: 'TLS_KEY', parse: asPath, doc: 'Private key of TLS_CERT in PEM.' }),
+  logLevel: setting({
+    env: 'LOG_LEVEL',
+    fallback: 'info',
+    parse: asOneOf('fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'),
+    doc: 'Least severe log line that is written.',
+  }),
+  requestTimeoutMs: setting({
+    env: 'REQUEST_TIMEOUT_MS',
+    fallback: '10000',
+    parse: asInteger(100, 600_000),
+    doc: 'Milliseconds a client may take to send a whole request.',
+  }),
+  keepAliveTimeoutMs: setting({
+    env: 'KEEP_ALIVE_TIMEOUT_MS',
+    fallback: '72000',
+    parse: asInteger(0, 600_000),
+    doc: 'Milliseconds an idle connection is kept open. Longer than that of the proxy in front.',
+  }),
+  shutdownTimeoutMs: setting({
+    env: 'SHUTDOWN_TIMEOUT_MS',
+    fallback: '10000',
+    parse: asInteger(100, 600_000),
+    doc: 'Milliseconds that requests in flight may take to finish when the server is stopped.',
+  }),
+} as const
+
+/** Every setting, parsed. */
+export type Config = { readonly [K in keyof typeof SETTINGS]: ReturnType<(typeof SETTINGS)[K]['parse']> } & {
+  readonly keysDir: string
+}
+
+const NAMES = Object.keys(SETTINGS) as (keyof typeof SETTINGS)[]
+
+/** A variable that is set to nothing counts as not set, as `.env` files and container managers leave such lines. */
+function textOf(env: Env, { env: name, fallback }: Setting<unknown>): string | undefined {
+  return env[name] || fallback
+}
+
+/**
+ * Reads every setting.
+ * @throws {SetupError} that lists all mistakes at once, each with the name of its variable. No value is repeated in
+ *   the message, as it may be a secret.
+ */
+export function loadConfig(env: Env): Config {
+  const mistakes: string[] = []
+  const values: Record<string, unknown> = {}
+  for (const name of NAMES) {
+    const row: Setting<unknown> = SETTINGS[name]
+    const text = textOf(env, row)
+    try {
+      values[name] = text === undefined ? undefined : row.parse(text)
+    } catch (error) {
+      mistakes.push(`${row.env} ${error instanceof Error ? error.message : 'is not valid'}`)
+    }
+  }
+  if ((values.tlsCert === undefined) !== (values.tlsKey === undefined))
+    mistakes.push('TLS_CERT and TLS_KEY must be set together')
+  if (mistakes.length > 0)
+    throw new SetupError(
+      `These settings cannot be used:\n${mistakes.map((line) => `  ${line}`).join('\n')}\nRun "kunci config --help" for all of them.`,
+    )
+  values.keysDir ??= join(String(values.dataDir), 'keys')
+  return values as Config
+}
+
+export type SettingInForce = {
+  env: string
+  value: string | null
+  source: 'set' | 'default' | 'unset'
+  doc: string
+}
+
+function masked(text: string): string {
+  return text.startsWith('mysql:') || text.startsWith('mariadb:')
+    ? text.replace(/(:\/\/[^:@/]*):.*@/, '$1:***@')
+    : '***'
+}
+
+/** What `kunci config` prints: each setting as it would be written in `.env`, with secrets masked. */
+export function settingsInForce(env: Env): SettingInForce[] {
+  return NAMES.map((name) => {
+    const row: Setting<unknown> = SETTINGS[name]
+    const text = textOf(env, row)
+    const source = env[row.env] ? 'set' : text === undefined ? 'unset' : 'default'
+    return {
+      env: row.env,
+      value: text !== undefined && row.secret ? masked(text) : (text ?? null),
+      source,
+      doc: row.doc,
+    }
+  })
+}

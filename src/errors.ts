@@ -1,0 +1,79 @@
+/** Every coded refusal: its HTTP status and the text a stranger may read, in English and Indonesian. */
+export const ERRORS = {
+  invalid_request: [
+    400,
+    'The request is not in the form this address expects.',
+    'Bentuk permintaan tidak sesuai.',
+  ],
+  invalid_argument: [400, 'A value is not acceptable.', 'Nilai tidak dapat diterima.'],
+  authentication_required: [
+    401,
+    'A valid operator token is required.',
+    'Diperlukan token operator yang sah.',
+  ],
+  not_found: [404, 'There is nothing at this address.', 'Tidak ada apa pun di alamat ini.'],
+  product_not_found: [404, 'There is no such product.', 'Produk tidak ditemukan.'],
+  licence_not_found: [404, 'There is no such licence.', 'Lisensi tidak ditemukan.'],
+  device_not_found: [404, 'There is no such device.', 'Perangkat tidak ditemukan.'],
+  token_not_found: [404, 'There is no such token.', 'Token tidak ditemukan.'],
+  product_exists: [409, 'A product with this code exists already.', 'Produk dengan kode ini sudah ada.'],
+  licence_state: [
+    409,
+    'The licence is not in a state that allows this.',
+    'Status lisensi tidak mengizinkan hal ini.',
+  ],
+  body_too_large: [413, 'The body is larger than 16 KiB.', 'Isi permintaan lebih besar dari 16 KiB.'],
+  unsupported_media_type: [
+    415,
+    'This content type is not served here.',
+    'Jenis konten ini tidak dilayani di sini.',
+  ],
+  too_many_requests: [
+    429,
+    'Too many requests. Try again later.',
+    'Terlalu banyak permintaan. Coba lagi nanti.',
+  ],
+  internal: [500, 'Something went wrong on the server.', 'Terjadi kesalahan di server.'],
+  store_unavailable: [
+    503,
+    'The database does not answer. Try again shortly.',
+    'Basis data tidak menjawab. Coba lagi.',
+  ],
+  legacy_product_unset: [
+    503,
+    'Several products exist and LEGACY_PRODUCT names none of them.',
+    'Ada beberapa produk dan LEGACY_PRODUCT belum menunjuk salah satunya.',
+  ],
+  legacy_disabled: [
+    503,
+    'The old programs are switched off for this product.',
+    'Program lama dimatikan untuk produk ini.',
+  ],
+} as const satisfies Record<string, readonly [status: number, en: string, id: string]>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/**
+ * A coded refusal. `message` is safe to show to anybody; what is only for the operator (which value, which row) goes
+ * into `detail`, which the command line prints and HTTP does not, or into `cause`, which only the log sees.
+ */
+export class AppError extends Error {
+  readonly code: ErrorCode
+  readonly detail: string | undefined
+
+  constructor(code: ErrorCode, options: { detail?: string; cause?: unknown } = {}) {
+    super(ERRORS[code][1], { cause: options.cause })
+    this.name = 'AppError'
+    this.code = code
+    this.detail = options.detail
+  }
+
+  get status(): number {
+    return ERRORS[this.code][0]
+  }
+}
+
+/** What stops a start or a command before any work is done. The message says what is wrong, where, and what mends it. */
+export class SetupError extends Error {
+  override readonly name = 'SetupError'
+}
