@@ -1,0 +1,80 @@
+import { type Database, insertMany, type Row, type Statement } from './engine/database.ts'
+import { type EventRow, insertEvents } from './events.ts'
+
+export type Device = {
+  readonly id: string
+  readonly licenceId: string
+  /** `null` once released; 0 is the binding of the old contract, which takes no device slot. */
+  readonly slotNo: number | null
+  readonly createdAtMs: number
+  readonly lastSeenMs: number | null
+  readonly releasedAtMs: number | null
+}
+
+export type NewDevice = {
+  readonly id: string
+  readonly licenceId: string
+  readonly type: string
+  readonly h: string
+  readonly pepperId: string
+  readonly createdAtMs: number
+  readonly lastSeenMs: number | null
+}
+
+export type DeviceStore = {
+  list(filter: { licenceId?: string | undefined; limit: number }): Promise<Device[]>
+  /** Releases a device. @returns `false` when it was released already. */
+  release(device: Device, nowMs: number, event: EventRow): Promise<boolean>
+}
+
+const LEGACY_SLOT = 0
+
+/** The statements that bind a device in the old contract's slot; a second one fails with a duplicate key. */
+export function enrolLegacyDevice(device: NewDevice): Statement[] {
+  return [
+    insertMany(
+      'kunci_devices',
+      ['id', 'licence_id', 'slot_no', 'created_at_ms', 'last_seen_ms'],
+      [[device.id, device.licenceId, LEGACY_SLOT, device.createdAtMs, device.lastSeenMs]],
+    ),
+    insertMany(
+      'kunci_device_components',
+      ['device_id', 'type', 'h', 'pepper_id', 'first_seen_ms'],
+      [[device.id, device.type, device.h, device.pepperId, device.createdAtMs]],
+    ),
+  ]
+}
+
+function fromColumns(row: Row): Device {
+  return {
+    id: String(row.id),
+    licenceId: String(row.licence_id),
+    slotNo: row.slot_no as number | null,
+    createdAtMs: Number(row.created_at_ms),
+    lastSeenMs: row.last_seen_ms as number | null,
+    releasedAtMs: row.released_at_ms as number | null,
+  }
+}
+
+export function deviceStore(db: Database): DeviceStore {
+  return {
+    list: async ({ licenceId, limit }) => {
+      const rows = await db.all(
+        `SELECT id, licence_id, slot_no, created_at_ms, last_seen_ms, released_at_ms FROM kunci_devices
+         ${licenceId === undefined ? '' : 'WHERE licence_id = ?'}
+         ORDER BY created_at_ms DESC, id LIMIT ${Math.floor(limit)}`,
+        licenceId === undefined ? [] : [licenceId],
+      )
+      return rows.map(fromColumns)
+    },
+    release: (device, nowMs, event) =>
+      db.transaction(async (tx) => {
+        const changed = await tx.run(
+          'UPDATE kunci_devices SET slot_no = NULL, released_at_ms = ? WHERE id = ? AND slot_no IS NOT NULL',
+          [nowMs, device.id],
+        )
+        if (changed === 1) await tx.run(...insertEvents([event]))
+        return changed === 1
+      }),
+  }
+}

@@ -1,0 +1,69 @@
+import { DuplicateKeyError, StoreError } from './database.ts'
+
+type Waiting<In, Out> = { item: In; resolve: (out: Out) => void; reject: (error: unknown) => void }
+
+const QUEUE_MAX = 10_000
+
+/**
+ * Gathers calls of the same moment into one: one statement, one commit, one wait for the disk. What arrives while a
+ * batch is under way goes with the next, so batches grow with the load and a lone call waits for nobody.
+ */
+export class Coalescer<In, Out> {
+  readonly #work: (items: In[]) => Promise<readonly Out[]>
+  readonly #maxItems: number
+  readonly #lanes: number
+  readonly #queue: Waiting<In, Out>[] = []
+  #busyLanes = 0
+  #scheduled = false
+
+  /**
+   * @param work does all items and returns their results in order. When one of several items may be at fault it is
+   *   called again for each alone, so that none spoils another: it must have no effect when it fails.
+   * @param limits `maxItems` a batch, and `lanes`, how many batches may be under way at once.
+   */
+  constructor(work: (items: In[]) => Promise<readonly Out[]>, limits: { maxItems: number; lanes: number }) {
+    this.#work = work
+    this.#maxItems = limits.maxItems
+    this.#lanes = limits.lanes
+  }
+
+  /** @throws {StoreError} at once when {@link QUEUE_MAX} calls are waiting already: better a 503 than a heap of them. */
+  submit(item: In): Promise<Out> {
+    if (this.#queue.length >= QUEUE_MAX)
+      return Promise.reject(new StoreError('the database is too far behind'))
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ item, resolve, reject })
+      this.#schedule()
+    })
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#busyLanes >= this.#lanes || this.#queue.length === 0) return
+    this.#scheduled = true
+    // After this turn of the event loop, in which more calls may arrive from other sockets.
+    setImmediate(() => {
+      this.#scheduled = false
+      void this.#runLane()
+    })
+  }
+
+  async #runLane(): Promise<void> {
+    this.#busyLanes++
+    const batch = this.#queue.splice(0, this.#maxItems)
+    this.#schedule()
+    await this.#settle(batch)
+    this.#busyLanes--
+    this.#schedule()
+  }
+
+  async #settle(batch: Waiting<In, Out>[]): Promise<void> {
+    try {
+      const results = await this.#work(batch.map(({ item }) => item))
+      for (const [i, { resolve }] of batch.entries()) resolve(results[i] as Out)
+    } catch (error) {
+      const onesFault = !(error instanceof StoreError) || error instanceof DuplicateKeyError
+      if (batch.length === 1 || !onesFault) for (const { reject } of batch) reject(error)
+      else await Promise.all(batch.map((waiting) => this.#settle([waiting])))
+    }
+  }
+}

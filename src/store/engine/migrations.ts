@@ -1,0 +1,168 @@
+import type { Clock } from '../../clock.ts'
+import { SetupError } from '../../errors.ts'
+import type { Database, Session } from './database.ts'
+import { actualColumns, expectedTables, hasIndex, type Migration, migrationsFor } from './schema.ts'
+
+type Applied = { name: string; checksum: string; finished_at_ms: number | null }
+
+export type MigrationState = {
+  readonly name: string
+  readonly state: 'applied' | 'pending' | 'unfinished' | 'changed' | 'unknown'
+}
+
+export type SchemaStatus = {
+  readonly migrations: readonly MigrationState[]
+  /** What is wrong with the tables of applied migrations, a sentence each, with what mends it. */
+  readonly damage: readonly string[]
+}
+
+/** Work that a migration needs beyond its file: it runs after the file's statements and must bear being run twice. */
+export type MigrationWork = Readonly<Record<string, (session: Session) => Promise<void>>>
+
+const BOOTSTRAP = '0000_migrations'
+const CONTRACT_TABLES = new Set(['session_keys'])
+
+async function readApplied(
+  session: Session,
+  tables: ReadonlyMap<string, unknown>,
+): Promise<Map<string, Applied>> {
+  if (!tables.has('kunci_migrations')) return new Map()
+  const rows = await session.all<Applied>('SELECT name, checksum, finished_at_ms FROM kunci_migrations')
+  return new Map(rows.map((row) => [row.name, row]))
+}
+
+function stateOf(migration: Migration, applied: Applied | undefined): MigrationState['state'] {
+  if (applied === undefined) return 'pending'
+  if (applied.finished_at_ms === null) return 'unfinished'
+  return applied.checksum === migration.checksum ? 'applied' : 'changed'
+}
+
+/** Reads how far this database is, and whether the tables of what was applied are still whole. Changes nothing. */
+export async function schemaStatus(session: Session, dialect: Database['dialect']): Promise<SchemaStatus> {
+  const actual = await actualColumns(session, dialect)
+  const applied = await readApplied(session, actual)
+  const known = migrationsFor(dialect)
+  const migrations: MigrationState[] = known.map((migration) => ({
+    name: migration.name,
+    state: stateOf(migration, applied.get(migration.name)),
+  }))
+  for (const name of applied.keys())
+    if (!known.some((migration) => migration.name === name)) migrations.push({ name, state: 'unknown' })
+  const damage = expectedTables().flatMap((table) => {
+    const columns = actual.get(table.name)
+    if (!applied.has(table.migration)) return []
+    if (columns === undefined)
+      return [`table ${table.name} is missing: run "kunci migrate" to create it anew, empty`]
+    return table.columns
+      .filter((column) => !columns.has(column.name))
+      .map(
+        ({ name, definition }) =>
+          `${table.name}.${name} is missing: ALTER TABLE ${table.name} ADD ${name} ${definition};`,
+      )
+  })
+  return { migrations, damage }
+}
+
+/** @throws {SetupError} unless every migration is applied and every table whole; the message names the command. */
+export function requireWholeSchema({ migrations, damage }: SchemaStatus): void {
+  const behind = migrations.filter(({ state }) => state !== 'applied')
+  if (behind.length === 0 && damage.length === 0) return
+  const lines = [...behind.map(({ name, state }) => `${name}: ${state}`), ...damage]
+  const newer = behind.some(({ state }) => state === 'unknown' || state === 'changed')
+  throw new SetupError(
+    `The database is not as this version needs it:\n${lines.map((line) => `  ${line}`).join('\n')}\n` +
+      (newer
+        ? 'It was migrated by another version of Kunci. Run that version, or restore the backup that fits this one.'
+        : 'Run: kunci migrate'),
+  )
+}
+
+/** A table under one of our names that we did not make stops everything before the first statement. */
+async function refuseForeignTables(session: Session, dialect: Database['dialect']): Promise<void> {
+  const actual = await actualColumns(session, dialect)
+  const own = expectedTables()
+  const bootstrap = own.find(({ migration }) => migration === BOOTSTRAP)
+  const isOurs = (table: (typeof own)[number]) =>
+    table.columns.every(({ name }) => actual.get(table.name)?.has(name) ?? true)
+  const applied =
+    bootstrap !== undefined && isOurs(bootstrap) ? await readApplied(session, actual) : new Map()
+  const foreign = own.filter((table) => {
+    if (!actual.has(table.name)) return false
+    const adoptable = table.migration === BOOTSTRAP || CONTRACT_TABLES.has(table.name)
+    return adoptable ? !isOurs(table) : !applied.has(table.migration)
+  })
+  if (foreign.length === 0) return
+  const names = foreign.map(({ name }) => name)
+  throw new SetupError(
+    `There is already a table named ${names.join(', ')} that Kunci did not make. Nothing was changed.\n` +
+      `If you still need it, give it another name and run "kunci migrate" again:\n${names
+        .map((name) => `  ALTER TABLE ${name} RENAME TO old_${name};`)
+        .join('\n')}`,
+  )
+}
+
+async function runFile(
+  session: Session,
+  dialect: Database['dialect'],
+  { statements }: Migration,
+): Promise<void> {
+  for (const statement of statements) {
+    const [, index = '', table = ''] = /^CREATE INDEX (\w+) ON (\w+)/.exec(statement) ?? []
+    if (index !== '' && (await hasIndex(session, dialect, table, index))) continue
+    await session.run(statement)
+  }
+}
+
+async function apply(
+  session: Session,
+  dialect: Database['dialect'],
+  migration: Migration,
+  { clock, work, known }: { clock: Clock; work: MigrationWork; known: boolean },
+): Promise<void> {
+  // Noted before the first statement: tables of a migration that was cut off are then known to be ours.
+  if (!known && migration.name !== BOOTSTRAP) await noteStart(session, migration, clock)
+  await runFile(session, dialect, migration)
+  await work[migration.name]?.(session)
+  if (!known && migration.name === BOOTSTRAP) await noteStart(session, migration, clock)
+  await session.run('UPDATE kunci_migrations SET finished_at_ms = ? WHERE name = ?', [
+    clock(),
+    migration.name,
+  ])
+}
+
+async function noteStart(session: Session, { name, checksum }: Migration, clock: Clock): Promise<void> {
+  await session.run('INSERT INTO kunci_migrations (name, checksum, started_at_ms) VALUES (?, ?, ?)', [
+    name,
+    checksum,
+    clock(),
+  ])
+}
+
+/**
+ * Brings the tables up to date: applies what is pending or unfinished, and creates anew what is missing. Two processes
+ * that start at once take turns, and the second finds nothing to do.
+ * @returns the names of the migrations that were run.
+ * @throws {SetupError} when a foreign table is in the way, or when the database is of another version.
+ */
+export async function migrate(db: Database, work: MigrationWork): Promise<string[]> {
+  return db.exclusively(async (session) => {
+    await refuseForeignTables(session, db.dialect)
+    const status = await schemaStatus(session, db.dialect)
+    const foreign = status.migrations.filter(({ state }) => state === 'unknown' || state === 'changed')
+    if (foreign.length > 0) requireWholeSchema(status)
+    const actual = await actualColumns(session, db.dialect)
+    const maimed = new Set(
+      expectedTables()
+        .filter(({ name }) => !actual.has(name))
+        .map(({ migration }) => migration),
+    )
+    const done: string[] = []
+    for (const migration of migrationsFor(db.dialect)) {
+      const state = status.migrations.find(({ name }) => name === migration.name)?.state
+      if (state === 'applied' && !maimed.has(migration.name)) continue
+      await apply(session, db.dialect, migration, { clock: db.clock, work, known: state !== 'pending' })
+      done.push(migration.name)
+    }
+    return done
+  })
+}

@@ -1,0 +1,189 @@
+import { createPool, type Pool, type PoolConnection } from 'mysql2/promise'
+import type { Clock } from '../../clock.ts'
+import {
+  type Database,
+  DuplicateKeyError,
+  type Row,
+  type Session,
+  type Statement,
+  StoreError,
+  type Value,
+} from './database.ts'
+
+const STATEMENT_TIMEOUT_MS = 5000
+const NO_TIMEOUT = 0
+/** One lock for each database: several Kuncis may share a server. */
+const MIGRATION_LOCK = "CONCAT('kunci.', LEFT(SHA1(DATABASE()), 40))"
+const CLOCK_INTERVAL_MS = 60_000
+const DEADLOCK_TRIES = 3
+const ER_DUP_ENTRY = 1062
+const ER_LOCK_DEADLOCK = 1213
+
+/** What every connection is told first: UTC, so that TIMESTAMPs compare as text; and a mode in which escapes are sure. */
+const CONNECTION_SETUP = [
+  "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'",
+  'SET SESSION innodb_lock_wait_timeout = 5',
+  'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
+]
+
+type MysqlError = Error & { errno?: number; code?: string; fatal?: boolean }
+
+function asStoreError(error: unknown): StoreError {
+  const { errno, code, message } = error as MysqlError
+  const Kind = errno === ER_DUP_ENTRY ? DuplicateKeyError : StoreError
+  return new Kind(`MySQL: ${code ?? ''} ${message}`, { cause: error })
+}
+
+function isDeadlock(error: unknown): boolean {
+  return error instanceof StoreError && (error.cause as MysqlError | undefined)?.errno === ER_LOCK_DEADLOCK
+}
+
+async function execute(
+  connection: PoolConnection,
+  sql: string,
+  params: readonly Value[],
+  timeout: number,
+): Promise<unknown> {
+  try {
+    // Without parameters the text protocol: DDL and compound statements cannot be prepared.
+    const options = timeout === NO_TIMEOUT ? { sql } : { sql, timeout }
+    const [result] =
+      params.length === 0 ? await connection.query(options) : await connection.execute(options, [...params])
+    return result
+  } catch (error) {
+    // After a time-out or a protocol error nobody knows what the connection will answer next.
+    if ((error as MysqlError).errno === undefined || (error as MysqlError).fatal) connection.destroy()
+    throw asStoreError(error)
+  }
+}
+
+function session(connection: PoolConnection, timeout = STATEMENT_TIMEOUT_MS): Session {
+  return {
+    all: async <T extends Row>(sql: string, params: readonly Value[] = []) =>
+      (await execute(connection, sql, params, timeout)) as T[],
+    run: async (sql, params = []) =>
+      ((await execute(connection, sql, params, timeout)) as { affectedRows: number }).affectedRows,
+  }
+}
+
+/** MySQL 8.4 or MariaDB through a pool of mysql2. */
+export class MysqlDatabase implements Database {
+  readonly dialect = 'mysql'
+  readonly #pool: Pool
+  readonly #clockTimer: NodeJS.Timeout
+  /** What to add to this process's monotonic clock to get the database's time. */
+  #offsetMs = Number.NaN
+
+  private constructor(pool: Pool) {
+    this.#pool = pool
+    this.#clockTimer = setInterval(() => this.#readClock().catch(() => undefined), CLOCK_INTERVAL_MS).unref()
+  }
+
+  /** @throws {StoreError} when the server cannot be reached or refuses the login. */
+  static async open(url: string, poolSize: number): Promise<MysqlDatabase> {
+    const pool = createPool({
+      uri: url,
+      connectionLimit: poolSize,
+      maxIdle: poolSize,
+      connectTimeout: STATEMENT_TIMEOUT_MS,
+      charset: 'utf8mb4',
+      timezone: 'Z',
+      dateStrings: true,
+      supportBigNumbers: true,
+      stringifyObjects: true,
+      multipleStatements: false,
+    })
+    pool.pool.on('connection', (connection) => {
+      for (const sql of CONNECTION_SETUP) connection.query(sql)
+    })
+    const database = new MysqlDatabase(pool)
+    try {
+      await database.#readClock()
+      return database
+    } catch (error) {
+      await database.close()
+      throw error
+    }
+  }
+
+  readonly clock: Clock = () => Math.round(performance.now() + this.#offsetMs)
+
+  all<T extends Row>(sql: string, params: readonly Value[] = []): Promise<T[]> {
+    return this.#with((connection) => session(connection).all<T>(sql, params))
+  }
+
+  run(sql: string, params: readonly Value[] = []): Promise<number> {
+    return this.#with((connection) => session(connection).run(sql, params))
+  }
+
+  async batch(statements: readonly Statement[]): Promise<void> {
+    const [only] = statements
+    if (only !== undefined && statements.length === 1) await this.run(...only)
+    else
+      await this.transaction(async (tx) => {
+        for (const [sql, params] of statements) await tx.run(sql, params)
+      })
+  }
+
+  async transaction<T>(work: (tx: Session) => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#with((connection) => this.#transactionOn(connection, work))
+      } catch (error) {
+        // On Galera a conflict shows only at COMMIT, and then too the whole transaction is to be run again.
+        if (!isDeadlock(error) || tries >= DEADLOCK_TRIES) throw error
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#clockTimer)
+    await this.#pool.end()
+  }
+
+  /** Under a named lock that the server gives back by itself when this connection dies. */
+  exclusively<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    return this.#with(async (connection) => {
+      const own = session(connection, NO_TIMEOUT)
+      const [row] = await own.all<{ got: number | null }>(`SELECT GET_LOCK(${MIGRATION_LOCK}, 600) AS got`)
+      if (row?.got !== 1)
+        throw new StoreError('MySQL: another process has been changing the tables for ten minutes')
+      try {
+        return await work(own)
+      } finally {
+        await own.all(`SELECT RELEASE_LOCK(${MIGRATION_LOCK})`)
+      }
+    })
+  }
+
+  async #with<T>(work: (connection: PoolConnection) => Promise<T>): Promise<T> {
+    const connection = await this.#pool.getConnection().catch((error: unknown) => {
+      throw asStoreError(error)
+    })
+    try {
+      return await work(connection)
+    } finally {
+      connection.release()
+    }
+  }
+
+  async #transactionOn<T>(connection: PoolConnection, work: (tx: Session) => Promise<T>): Promise<T> {
+    const tx = session(connection)
+    await tx.run('START TRANSACTION')
+    try {
+      const result = await work(tx)
+      await tx.run('COMMIT')
+      return result
+    } catch (error) {
+      await tx.run('ROLLBACK').catch(() => connection.destroy())
+      throw error
+    }
+  }
+
+  async #readClock(): Promise<void> {
+    const before = performance.now()
+    const [row] = await this.all<{ now: string }>('SELECT UTC_TIMESTAMP(3) AS now')
+    const middle = (before + performance.now()) / 2
+    this.#offsetMs = Date.parse(`${row?.now.replace(' ', 'T')}Z`) - middle
+  }
+}

@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import type { Database, Session, Value } from './database.ts'
+
+const SQL_DIRECTORY = new URL('../../../sql/', import.meta.url)
+const MIGRATION_FILE = /^(\d{4}_[a-z_]+)(?:\.(mysql|sqlite))?\.sql$/
+const STATEMENT_END = /;\s*\n/
+const COMMENT_LINE = /^--.*$/gm
+
+export type Migration = {
+  readonly name: string
+  readonly checksum: string
+  readonly statements: readonly string[]
+}
+
+export type Column = { readonly name: string; readonly definition: string }
+export type Table = { readonly name: string; readonly migration: string; readonly columns: readonly Column[] }
+
+function readSql(file: string): string {
+  return readFileSync(new URL(file, SQL_DIRECTORY), 'utf8')
+}
+
+/** The EVENT that cleans up on MySQL and MariaDB, as one compound statement. */
+export function cleanupEventSql(): string {
+  return readSql('event_cleanup_expired_sessions.mysql.sql').replace(COMMENT_LINE, '').trim()
+}
+
+/** The numbered files for one database, in order. */
+export function migrationsFor(dialect: Database['dialect']): Migration[] {
+  return readdirSync(SQL_DIRECTORY)
+    .sort()
+    .flatMap((file) => {
+      const [, name, only] = MIGRATION_FILE.exec(file) ?? []
+      if (name === undefined || (only !== undefined && only !== dialect)) return []
+      const text = readSql(file)
+      const statements = text
+        .replace(COMMENT_LINE, '')
+        .split(STATEMENT_END)
+        .map((statement) => statement.trim().replace(/;$/, ''))
+        .filter((statement) => statement !== '')
+      return { name, checksum: createHash('sha256').update(text).digest('hex'), statements }
+    })
+}
+
+/** The tables as they must be, read back from an empty SQLite that ran the files: no second description to keep true. */
+export function expectedTables(): Table[] {
+  const db = new DatabaseSync(':memory:')
+  const tables: Table[] = []
+  for (const { name: migration, statements } of migrationsFor('sqlite'))
+    for (const statement of statements) {
+      db.exec(statement)
+      const [, name] = /^CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement) ?? []
+      if (name === undefined) continue
+      const columns = db
+        .prepare(`SELECT name, type, "notnull" AS required FROM pragma_table_info(?)`)
+        .all(name)
+      tables.push({
+        name,
+        migration,
+        columns: columns.map((column) => ({
+          name: String(column.name),
+          definition: `${column.type}${column.required ? ' NOT NULL' : ''}`,
+        })),
+      })
+    }
+  db.close()
+  return tables
+}
+
+/** The columns that each table of this database has now; a table that is not there has none. */
+export async function actualColumns(
+  db: Session,
+  dialect: Database['dialect'],
+): Promise<Map<string, Set<string>>> {
+  const rows = await db.all<{ table_name: string; column_name: string }>(
+    dialect === 'mysql'
+      ? `SELECT table_name AS table_name, column_name AS column_name FROM information_schema.columns
+         WHERE table_schema = DATABASE()`
+      : `SELECT m.name AS table_name, c.name AS column_name FROM sqlite_master m, pragma_table_info(m.name) c
+         WHERE m.type = 'table'`,
+  )
+  const tables = new Map<string, Set<string>>()
+  for (const { table_name, column_name } of rows) {
+    const columns = tables.get(table_name) ?? new Set()
+    tables.set(table_name, columns.add(column_name))
+  }
+  return tables
+}
+
+export async function hasIndex(
+  db: Session,
+  dialect: Database['dialect'],
+  table: string,
+  index: string,
+): Promise<boolean> {
+  const params: Value[] = [table, index]
+  const rows = await db.all(
+    dialect === 'mysql'
+      ? `SELECT 1 FROM information_schema.statistics
+         WHERE table_schema = DATABASE() AND table_name = ? AND index_name = ? LIMIT 1`
+      : `SELECT 1 FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND name = ?`,
+    params,
+  )
+  return rows.length > 0
+}

@@ -1,0 +1,162 @@
+import { createSecretKey, type KeyObject, randomUUID } from 'node:crypto'
+import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fromB64u, toB64u } from '../crypto/encoding.ts'
+import { secretKey32 } from '../crypto/expand.ts'
+import { keyCheckValue } from '../crypto/key-check.ts'
+import { SetupError } from '../errors.ts'
+import type { Random } from '../random.ts'
+
+const KEY_ID = /^[a-z0-9]{1,16}$/
+const FIRST_KEY_ID = 'k1'
+
+/** Keys of one purpose by id. `current` makes what is new; the others still open what is old. */
+export type Ring = { readonly current: string; readonly keys: ReadonlyMap<string, KeyObject> }
+
+const RINGS = ['kek', 'hwid-pepper', 'licence-pepper', 'legacy-jwt'] as const
+export type RingName = (typeof RINGS)[number]
+export type Keyring = Readonly<Record<RingName, Ring>>
+
+/** Check values by `<ring>.<key id>`, as the database holds them. */
+export type KeyChecks = ReadonlyMap<string, string>
+
+/** The key that makes what is new. */
+export function currentKey(ring: Ring): KeyObject {
+  const key = ring.keys.get(ring.current)
+  if (key === undefined) throw new Error('a ring holds its current key')
+  return key
+}
+
+export function keyChecksOf(keyring: Keyring): Map<string, string> {
+  return new Map(
+    RINGS.flatMap((name) =>
+      [...keyring[name].keys].map(([id, key]): [string, string] => [
+        `${name}.${id}`,
+        keyCheckValue(key, name, id),
+      ]),
+    ),
+  )
+}
+
+function parseRing(file: string, text: string): Ring {
+  const broken = (what: string) =>
+    new SetupError(`${file}: ${what}. Put the file back from a backup of KEYS_DIR.`)
+  let content: unknown
+  try {
+    content = JSON.parse(text)
+  } catch {
+    throw broken('this is not JSON')
+  }
+  const { current, keys } = content as { current?: unknown; keys?: Record<string, unknown> }
+  const entries = Object.entries(keys ?? {}).map(([id, value]): [string, KeyObject] => {
+    const bytes = typeof value === 'string' ? fromB64u(value) : null
+    if (!KEY_ID.test(id) || bytes === null)
+      throw broken(`key "${id}" is not 32 bytes of base64url under a short id`)
+    try {
+      return [id, secretKey32(bytes)]
+    } catch (error) {
+      throw broken(`key "${id}": ${(error as Error).message}`)
+    }
+  })
+  const ring = new Map(entries)
+  if (typeof current !== 'string' || !ring.has(current)) throw broken('"current" names no key')
+  return { current, keys: ring }
+}
+
+function readIfThere(file: string): string | null {
+  try {
+    if ((statSync(file).mode & 0o077) !== 0)
+      throw new SetupError(`${file} can be read by others. Run: chmod 600 ${file}`)
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    if (error instanceof SetupError) throw error
+    throw new SetupError(`${file} cannot be read: ${(error as Error).message}`)
+  }
+}
+
+/** Writes a file whole or not at all, and never over one that another process wrote first. */
+function writeOnce(file: string, text: string): void {
+  const draft = `${file}.${randomUUID()}`
+  try {
+    writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true })
+    linkSync(draft, file)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST')
+      throw new SetupError(`${file} cannot be written: ${(error as Error).message}`)
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    if (mkdirSync(directory, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(directory, 0o700)
+  } catch (error) {
+    throw new SetupError(`The key directory ${directory} cannot be made: ${(error as Error).message}`)
+  }
+}
+
+function openRing(
+  directory: string,
+  name: RingName,
+  checks: KeyChecks,
+  random: Random,
+): [Ring, created: boolean] {
+  const file = join(directory, `${name}.json`)
+  const expected = [...checks].filter(([key]) => key.startsWith(`${name}.`))
+  const found = readIfThere(file)
+  if (found === null && expected.length > 0)
+    throw new SetupError(
+      `${file} is missing, and this database was written with it. New keys would make everything in it unreadable, ` +
+        'so none were made.\nCopy KEYS_DIR from the node that has it, or restore it from a backup.',
+    )
+  if (found === null) {
+    makeDirectory(directory)
+    writeOnce(
+      file,
+      `${JSON.stringify({ current: FIRST_KEY_ID, keys: { [FIRST_KEY_ID]: toB64u(random(32)) } })}\n`,
+    )
+  }
+  const ring = parseRing(file, found ?? readIfThere(file) ?? '')
+  for (const [key, value] of expected) {
+    const id = key.slice(name.length + 1)
+    const held = ring.keys.get(id)
+    if (held === undefined || keyCheckValue(held, name, id) !== value)
+      throw new SetupError(
+        `${file}: key "${id}" is ${held === undefined ? 'missing' : 'not the one this database was written with'}.\n` +
+          'Copy KEYS_DIR from the node that has it, or restore it from a backup. Nothing was changed.',
+      )
+  }
+  return [ring, found === null]
+}
+
+/**
+ * Opens the key directory, and makes the keys of a database that has none yet (files 0600 in a directory 0700).
+ * @param checks the database's check values; a ring that has any is never made anew.
+ * @param jwtSecret the operator's own HS256 secret in place of the ring `legacy-jwt`, as UTF-8.
+ * @returns the keys, and the files that were made just now.
+ * @throws {SetupError} when a key is missing, broken, readable by others, or not the one the database knows.
+ */
+export function openKeyring(
+  directory: string,
+  checks: KeyChecks,
+  { random, jwtSecret }: { random: Random; jwtSecret: string | undefined },
+): { keyring: Keyring; created: string[] } {
+  const created: string[] = []
+  const open = (name: RingName): Ring => {
+    const [ring, isNew] = openRing(directory, name, checks, random)
+    if (isNew) created.push(join(directory, `${name}.json`))
+    return ring
+  }
+  const keyring = {
+    kek: open('kek'),
+    'hwid-pepper': open('hwid-pepper'),
+    'licence-pepper': open('licence-pepper'),
+    'legacy-jwt':
+      jwtSecret === undefined
+        ? open('legacy-jwt')
+        : { current: 'env', keys: new Map([['env', createSecretKey(Buffer.from(jwtSecret, 'utf8'))]]) },
+  }
+  return { keyring, created }
+}

@@ -1,0 +1,185 @@
+import { Coalescer } from './engine/coalescer.ts'
+import {
+  type Database,
+  insertMany,
+  paddedList,
+  placeholders,
+  type Row,
+  type Statement,
+} from './engine/database.ts'
+import { type EventRow, insertEvents } from './events.ts'
+import type { LegacyTexts } from './products.ts'
+
+export type LicenceState = 'active' | 'suspended' | 'revoked'
+
+export type Licence = { readonly [K in keyof LegacyTexts]: string | null } & {
+  readonly id: string
+  readonly productId: string
+  readonly customer: string
+  readonly state: LicenceState
+  readonly stateReason: string | null
+  /** Empty: perpetual. */
+  readonly expiresAtMs: number | null
+  readonly createdAtMs: number
+  readonly updatedAtMs: number
+}
+
+/** A licence with the device that the old contract bound to it, if any. */
+export type BoundLicence = {
+  readonly licence: Licence
+  readonly device: { readonly id: string; readonly h: string; readonly lastSeenMs: number | null } | null
+}
+
+export type KeyHash = { readonly hash: string; readonly pepperId: string }
+
+export type LicenceStore = {
+  create(licence: Licence, key: KeyHash, also: readonly Statement[], event: EventRow): Promise<void>
+  /** Writes every field that can change, but only over the state the caller saw. @returns whether it was still so. */
+  update(licence: Licence, seen: Licence, event: EventRow): Promise<boolean>
+  find(id: string): Promise<Licence | null>
+  list(filter: {
+    productId?: string | undefined
+    state?: string | undefined
+    limit: number
+  }): Promise<Licence[]>
+  /** Every licence whose legacy device has this component hash. */
+  findByDevice(h: string): Promise<BoundLicence[]>
+  findByKey(keyHash: string): Promise<BoundLicence | null>
+}
+
+const COLUMNS = [
+  'id',
+  'product_id',
+  'customer',
+  'state',
+  'state_reason',
+  'expires_at_ms',
+  'sk',
+  'sck',
+  'maintenance',
+  'status1_text',
+  'created_at_ms',
+  'updated_at_ms',
+]
+const SELECTED = COLUMNS.map((column) => `l.${column}`).join(', ')
+const BATCH_MAX = 64
+
+function toColumns(licence: Licence) {
+  return [
+    licence.id,
+    licence.productId,
+    licence.customer,
+    licence.state,
+    licence.stateReason,
+    licence.expiresAtMs,
+    licence.sk,
+    licence.sck,
+    licence.maintenance,
+    licence.status1Text,
+    licence.createdAtMs,
+    licence.updatedAtMs,
+  ]
+}
+
+function fromColumns(row: Row): Licence {
+  return {
+    id: String(row.id),
+    productId: String(row.product_id),
+    customer: String(row.customer),
+    state: row.state as LicenceState,
+    stateReason: row.state_reason as string | null,
+    expiresAtMs: row.expires_at_ms as number | null,
+    sk: row.sk as string | null,
+    sck: row.sck as string | null,
+    maintenance: row.maintenance as string | null,
+    status1Text: row.status1_text as string | null,
+    createdAtMs: Number(row.created_at_ms),
+    updatedAtMs: Number(row.updated_at_ms),
+  }
+}
+
+function boundFromColumns(row: Row): BoundLicence {
+  const device =
+    row.device_id === null
+      ? null
+      : { id: String(row.device_id), h: String(row.h), lastSeenMs: row.last_seen_ms as number | null }
+  return { licence: fromColumns(row), device }
+}
+
+function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const row of rows) {
+    const group = groups.get(keyOf(row))
+    if (group === undefined) groups.set(keyOf(row), [row])
+    else group.push(row)
+  }
+  return groups
+}
+
+async function findByDevices(db: Database, hs: readonly string[]): Promise<BoundLicence[][]> {
+  const wanted = paddedList(hs)
+  const rows = await db.all(
+    `SELECT ${SELECTED}, d.id AS device_id, d.last_seen_ms, c.h FROM kunci_device_components c
+     JOIN kunci_devices d ON d.id = c.device_id AND d.slot_no = 0
+     JOIN kunci_licences l ON l.id = d.licence_id
+     WHERE c.type = 'volume' AND c.h IN (${placeholders(wanted.length)})`,
+    wanted,
+  )
+  const groups = groupBy(rows, (row) => String(row.h))
+  return hs.map((h) => (groups.get(h) ?? []).map(boundFromColumns))
+}
+
+async function findByKeys(db: Database, hashes: readonly string[]): Promise<(BoundLicence | null)[]> {
+  const wanted = paddedList(hashes)
+  const rows = await db.all(
+    `SELECT ${SELECTED}, l.key_hash, d.id AS device_id, d.last_seen_ms, c.h FROM kunci_licences l
+     LEFT JOIN kunci_devices d ON d.licence_id = l.id AND d.slot_no = 0
+     LEFT JOIN kunci_device_components c ON c.device_id = d.id AND c.type = 'volume'
+     WHERE l.key_hash IN (${placeholders(wanted.length)})`,
+    wanted,
+  )
+  const byHash = new Map(rows.map((row) => [String(row.key_hash), boundFromColumns(row)]))
+  return hashes.map((hash) => byHash.get(hash) ?? null)
+}
+
+export function licenceStore(db: Database): LicenceStore {
+  const limits = { maxItems: BATCH_MAX, lanes: 2 }
+  const byDevice = new Coalescer<string, BoundLicence[]>((hs) => findByDevices(db, hs), limits)
+  const byKey = new Coalescer<string, BoundLicence | null>((hashes) => findByKeys(db, hashes), limits)
+  return {
+    create: (licence, key, also, event) => {
+      const columns = [...COLUMNS, 'key_hash', 'key_pepper_id']
+      const insert = insertMany('kunci_licences', columns, [[...toColumns(licence), key.hash, key.pepperId]])
+      return db.batch([insert, ...also, insertEvents([event])])
+    },
+    update: (licence, seen, event) =>
+      db.transaction(async (tx) => {
+        const changes = COLUMNS.slice(2)
+        const assignments = changes.map((column) => `${column} = ?`).join(', ')
+        const changed = await tx.run(
+          `UPDATE kunci_licences SET ${assignments} WHERE id = ? AND state = ? AND updated_at_ms = ?`,
+          [...toColumns(licence).slice(2), licence.id, seen.state, seen.updatedAtMs],
+        )
+        if (changed === 1) await tx.run(...insertEvents([event]))
+        return changed === 1
+      }),
+    find: async (id) => {
+      const [row] = await db.all(`SELECT ${SELECTED} FROM kunci_licences l WHERE l.id = ?`, [id])
+      return row === undefined ? null : fromColumns(row)
+    },
+    list: async ({ productId, state, limit }) => {
+      const conditions = Object.entries({ 'l.product_id = ?': productId, 'l.state = ?': state }).flatMap(
+        ([condition, value]) => (value === undefined ? [] : [{ condition, value }]),
+      )
+      const where =
+        conditions.length === 0 ? '' : `WHERE ${conditions.map(({ condition }) => condition).join(' AND ')}`
+      const rows = await db.all(
+        `SELECT ${SELECTED} FROM kunci_licences l ${where} ORDER BY l.created_at_ms DESC, l.id LIMIT ${Math.floor(limit)}`,
+        conditions.map(({ value }) => value),
+      )
+      return rows.map(fromColumns)
+    },
+    findByDevice: (h) => byDevice.submit(h),
+    findByKey: (hash) => byKey.submit(hash),
+  }
+}

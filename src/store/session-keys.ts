@@ -1,0 +1,141 @@
+import { Coalescer } from './engine/coalescer.ts'
+import { type Database, insertMany, paddedList, placeholders, type Row, upsert } from './engine/database.ts'
+
+/** A row of `session_keys`. The key is wrapped; nothing here is secret without the key-encryption key. */
+export type SessionKeyRow = {
+  readonly sessionId: string
+  readonly wrappedKey: string
+  readonly ivHex: string
+  readonly clientIp: string
+  readonly createdAtMs: number
+  readonly expiresAtMs: number
+}
+
+export type SessionKeyStore = {
+  /** Settles once the row is committed. */
+  insert(row: SessionKeyRow): Promise<void>
+  find(sessionId: string): Promise<SessionKeyRow | null>
+  /** Counts a payload that did not open. @returns how many there were, this one included. */
+  countFailure(row: SessionKeyRow): Promise<number>
+  /** Ends a session now. @returns `false` when it was over already. */
+  end(sessionId: string, nowMs: number): Promise<boolean>
+  /** Removes up to `limit` rows that expired before the given time. @returns how many went. */
+  removeExpired(beforeMs: number, limit: number): Promise<number>
+  /** Whether the database's own EVENT does the cleaning; `false` where there is none, it is off, or it stands still. */
+  hasLivingEvent(): Promise<boolean>
+}
+
+const COLUMNS = ['session_id', 'session_key', 'session_iv', 'client_ip', 'created_at', 'expires_at']
+const BATCH_MAX = 64
+const EVENT_SILENCE_MAX_S = 180
+
+let lastText = { second: Number.NaN, text: '' }
+
+/** `YYYY-MM-DD HH:MM:SS` in UTC, whole seconds rounded down: how the two TIMESTAMP columns are written and compared. */
+export function utcText(ms: number): string {
+  const second = Math.floor(ms / 1000)
+  // Rows of one moment share their second, and a date costs more than all else in writing a row.
+  if (lastText.second !== second)
+    lastText = { second, text: new Date(second * 1000).toISOString().slice(0, 19).replace('T', ' ') }
+  return lastText.text
+}
+
+function msOf(text: string): number {
+  return Date.parse(`${text.replace(' ', 'T')}Z`)
+}
+
+type Columns = Row &
+  Record<'session_id' | 'session_key' | 'session_iv' | 'client_ip' | 'created_at' | 'expires_at', string>
+
+function fromColumns(row: Columns): SessionKeyRow {
+  return {
+    sessionId: row.session_id,
+    wrappedKey: row.session_key,
+    ivHex: row.session_iv,
+    clientIp: row.client_ip,
+    createdAtMs: msOf(row.created_at),
+    expiresAtMs: msOf(row.expires_at),
+  }
+}
+
+async function insertRows(db: Database, rows: readonly SessionKeyRow[]): Promise<undefined[]> {
+  const tuples = rows.map((row) => [
+    row.sessionId,
+    row.wrappedKey,
+    row.ivHex,
+    row.clientIp,
+    utcText(row.createdAtMs),
+    utcText(row.expiresAtMs),
+  ])
+  await db.run(...insertMany('session_keys', COLUMNS, tuples))
+  return []
+}
+
+async function findRows(db: Database, ids: readonly string[]): Promise<(SessionKeyRow | null)[]> {
+  const wanted = paddedList(ids)
+  const rows = await db.all<Columns>(
+    `SELECT ${COLUMNS.join(', ')} FROM session_keys WHERE session_id IN (${placeholders(wanted.length)})`,
+    wanted,
+  )
+  const byId = new Map(rows.map((row) => [row.session_id, row]))
+  return ids.map((id) => {
+    const row = byId.get(id)
+    return row === undefined ? null : fromColumns(row)
+  })
+}
+
+async function eventIsAlive(db: Database): Promise<boolean> {
+  if (db.dialect === 'sqlite') return false
+  const rows = await db.all<{ silent_s: number }>(
+    `SELECT TIMESTAMPDIFF(SECOND, COALESCE(last_executed, created), NOW()) AS silent_s
+     FROM information_schema.events
+     WHERE event_schema = DATABASE() AND event_name = 'cleanup_expired_sessions' AND status = 'ENABLED'
+     AND @@event_scheduler = 'ON'`,
+  )
+  return rows.some(({ silent_s }) => silent_s < EVENT_SILENCE_MAX_S)
+}
+
+export function sessionKeyStore(db: Database): SessionKeyStore {
+  const inserts = new Coalescer<SessionKeyRow, undefined>((rows) => insertRows(db, rows), {
+    maxItems: BATCH_MAX,
+    lanes: 2,
+  })
+  const finds = new Coalescer<string, SessionKeyRow | null>((ids) => findRows(db, ids), {
+    maxItems: BATCH_MAX,
+    lanes: 2,
+  })
+  return {
+    insert: (row) => inserts.submit(row),
+    find: (sessionId) => finds.submit(sessionId),
+    countFailure: ({ sessionId, expiresAtMs }) =>
+      db.transaction(async (tx) => {
+        const row = { session_id: sessionId, failed_opens: 1, expires_at_ms: expiresAtMs }
+        await tx.run(
+          ...upsert(db.dialect, 'kunci_session_failures', row, { key: 'session_id', add: ['failed_opens'] }),
+        )
+        const [count] = await tx.all<{ failed_opens: number }>(
+          'SELECT failed_opens FROM kunci_session_failures WHERE session_id = ?',
+          [sessionId],
+        )
+        return count?.failed_opens ?? 0
+      }),
+    end: async (sessionId, nowMs) => {
+      const now = utcText(nowMs)
+      const sql = 'UPDATE session_keys SET expires_at = ? WHERE session_id = ? AND expires_at > ?'
+      return (await db.run(sql, [now, sessionId, now])) === 1
+    },
+    removeExpired: async (beforeMs, limit) => {
+      // MySQL deletes with LIMIT, SQLite does not: the ids of a batch serve both. LIMIT is spliced in, as MySQL takes
+      // no bound number there.
+      const ids = await db.all<{ id: number }>(
+        `SELECT id FROM session_keys WHERE expires_at < ? ORDER BY expires_at LIMIT ${Math.floor(limit)}`,
+        [utcText(beforeMs)],
+      )
+      if (ids.length > 0)
+        await db.run(`DELETE FROM session_keys WHERE id IN (${ids.map(({ id }) => Number(id)).join(', ')})`)
+      await db.run('DELETE FROM kunci_session_failures WHERE expires_at_ms < ?', [beforeMs])
+      return ids.length
+    },
+    hasLivingEvent: () => eventIsAlive(db),
+  }
+}

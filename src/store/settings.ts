@@ -1,0 +1,37 @@
+import { SetupError } from '../errors.ts'
+import { type Database, upsert } from './engine/database.ts'
+import { actualColumns } from './engine/schema.ts'
+import type { KeyChecks } from './keyring.ts'
+
+const KEY_CHECK = 'key-check.'
+
+/** The check values of the keys this database was written with; none when it has no tables yet. */
+export async function readKeyChecks(db: Database): Promise<Map<string, string>> {
+  const tables = await actualColumns(db, db.dialect)
+  if (!tables.get('kunci_settings')?.has('value')) return new Map()
+  const rows = await db.all<{ name: string; value: string }>(
+    'SELECT name, value FROM kunci_settings WHERE name LIKE ?',
+    [`${KEY_CHECK}%`],
+  )
+  return new Map(rows.map(({ name, value }) => [name.slice(KEY_CHECK.length), value]))
+}
+
+/**
+ * Notes the check values of keys that this database has not met. The first node to write one decides.
+ * @throws {SetupError} when another node, with other keys, was first.
+ */
+export async function noteKeyChecks(db: Database, known: KeyChecks, checks: KeyChecks): Promise<void> {
+  const fresh = [...checks].filter(([name]) => !known.has(name) && name !== 'legacy-jwt.env')
+  if (fresh.length === 0) return
+  for (const [name, value] of fresh) {
+    const row = { name: KEY_CHECK + name, value, updated_at_ms: db.clock() }
+    await db.run(...upsert(db.dialect, 'kunci_settings', row, { key: 'name' }))
+  }
+  const stored = await readKeyChecks(db)
+  const other = fresh.find(([name, value]) => stored.get(name) !== value)
+  if (other !== undefined)
+    throw new SetupError(
+      `Another node made its own keys for this database a moment ago (${other[0]}).\n` +
+        'Copy its KEYS_DIR to this node and start again.',
+    )
+}
