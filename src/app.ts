@@ -1,0 +1,178 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from './clock.ts'
+import type { Config } from './config.ts'
+import { wrapSessionKey } from './crypto/row-wrap.ts'
+import { createChecks } from './domain/checks.ts'
+import { createCleanup } from './domain/cleanup.ts'
+import { createDevices } from './domain/devices.ts'
+import { createEvents } from './domain/events.ts'
+import { createLicences } from './domain/licences.ts'
+import { createLimits } from './domain/limits.ts'
+import { createProducts } from './domain/products.ts'
+import { createRecognition } from './domain/recognition.ts'
+import { createSessionKeys } from './domain/session-keys.ts'
+import { createTokens } from './domain/tokens.ts'
+import { SetupError } from './errors.ts'
+import type { Logger } from './log.ts'
+import { pooledRandom, type Random } from './random.ts'
+import { blockStore } from './store/blocks.ts'
+import { checkStore } from './store/checks.ts'
+import { deviceStore } from './store/devices.ts'
+import { installCleanupEvent } from './store/engine/cleanup-event.ts'
+import type { Database } from './store/engine/database.ts'
+import { type MigrationWork, migrate, requireWholeSchema, schemaStatus } from './store/engine/migrations.ts'
+import { MysqlDatabase } from './store/engine/mysql.ts'
+import { adoptSessionKeys, type WrapPlainRow } from './store/engine/session-keys-adoption.ts'
+import { SqliteDatabase } from './store/engine/sqlite.ts'
+import { eventStore } from './store/events.ts'
+import { currentKey, type Keyring, keyChecksOf, openKeyring } from './store/keyring.ts'
+import { licenceStore } from './store/licences.ts'
+import { productStore } from './store/products.ts'
+import { sessionKeyStore } from './store/session-keys.ts'
+import { noteKeyChecks, readKeyChecks } from './store/settings.ts'
+import { tokenStore } from './store/tokens.ts'
+
+/** What a test or an embedder may put in the place of the real thing. */
+export type Ports = { readonly logger: Logger; readonly clock?: Clock; readonly random?: Random }
+
+export type App = Awaited<ReturnType<typeof createApp>>
+
+/** @throws {SetupError} when the database cannot be reached, with the address but never the password. */
+export async function openDatabase(config: Config): Promise<Database> {
+  if (config.databaseUrl === undefined) {
+    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
+    return new SqliteDatabase(join(config.dataDir, 'kunci.db'))
+  }
+  try {
+    return await MysqlDatabase.open(config.databaseUrl, config.databasePoolSize)
+  } catch (error) {
+    const { hostname, port, pathname, username } = new URL(config.databaseUrl)
+    throw new SetupError(
+      `The database ${pathname.slice(1)} on ${hostname}:${port || 3306} cannot be used as ${username}: ${(error as Error).message}\n` +
+        'Check DATABASE_URL, that the server runs, and that this login may use this database.',
+      { cause: error },
+    )
+  }
+}
+
+function plainRowWrapper(keyring: Keyring, random: Random): WrapPlainRow {
+  const { kek } = keyring
+  return (sessionId, keyText, ivText) => {
+    const [key, iv] = [Buffer.from(keyText, 'hex'), Buffer.from(ivText, 'hex')]
+    if (key.length !== 32 || keyText.length !== 64 || iv.length !== 16 || ivText.length !== 32) return null
+    const wrapped = wrapSessionKey(
+      currentKey(kek),
+      kek.current,
+      { suite: 'L0', sessionId, iv },
+      key,
+      random(12),
+    )
+    return { key: wrapped, iv: iv.toString('hex') }
+  }
+}
+
+/**
+ * Opens database and keys and brings the tables up to date.
+ * @returns the names of the migrations that were run, and what could not be set up but can be done without.
+ * @throws {SetupError} with what is in the way and what mends it. Nothing is half done.
+ */
+export async function migrateDatabase(config: Config, { random = pooledRandom() }: Partial<Ports> = {}) {
+  const db = await openDatabase(config)
+  try {
+    const known = await readKeyChecks(db)
+    const { keyring, created } = openKeyring(config.keysDir, known, { random, jwtSecret: config.jwtSecret })
+    const work: MigrationWork = {
+      '0001_session_keys': (session) =>
+        adoptSessionKeys(session, db.dialect, plainRowWrapper(keyring, random)),
+    }
+    const applied = await migrate(db, work)
+    await noteKeyChecks(db, known, keyChecksOf(keyring))
+    return { applied, createdKeys: created, warnings: await installCleanupEvent(db) }
+  } finally {
+    await db.close()
+  }
+}
+
+/** How far the tables are, without changing anything. */
+export async function databaseStatus(config: Config) {
+  const db = await openDatabase(config)
+  try {
+    return await schemaStatus(db, db.dialect)
+  } finally {
+    await db.close()
+  }
+}
+
+/**
+ * The whole application but HTTP: database, stores, services. SQLite migrates by itself; MySQL must have been migrated.
+ * @throws {SetupError} when anything a start needs is missing; the message names what mends it.
+ */
+export async function createApp(config: Config, ports: Ports) {
+  const { logger, random = pooledRandom() } = ports
+  const setup = config.databaseUrl === undefined ? await migrateDatabase(config, ports) : undefined
+  const db = await openDatabase(config)
+  try {
+    requireWholeSchema(await schemaStatus(db, db.dialect))
+    const known = await readKeyChecks(db)
+    const { keyring, created } = openKeyring(config.keysDir, known, { random, jwtSecret: config.jwtSecret })
+    await noteKeyChecks(db, known, keyChecksOf(keyring))
+    const createdKeys = [...(setup?.createdKeys ?? []), ...created]
+    return {
+      config,
+      createdKeys,
+      keyring,
+      ...createServices(config, { logger, random, clock: ports.clock ?? db.clock }, db, keyring),
+    }
+  } catch (error) {
+    await db.close()
+    throw error
+  }
+}
+
+function createServices(config: Config, ports: Required<Ports>, db: Database, keyring: Keyring) {
+  const { logger, clock, random } = ports
+  const onError = (error: unknown) => logger.error({ event: 'background.failed', err: error })
+  const sessionKeyRows = sessionKeyStore(db)
+  const licenceRows = licenceStore(db)
+  const events = createEvents({ store: eventStore(db), clock, random, onError })
+  const limits = createLimits({ perMinute: config.rateLimitPerMinute, blocks: blockStore(db), events, clock })
+  const products = createProducts({
+    store: productStore(db),
+    ...{ events, clock, random, legacyProduct: config.legacyProduct },
+  })
+  const sessionKeys = createSessionKeys({
+    store: sessionKeyRows,
+    kek: keyring.kek,
+    ...{ clock, random, ttlS: config.sessionKeyTtlS },
+  })
+  const recognition = createRecognition({ store: licenceRows, keyring, random })
+  const licences = createLicences({ store: licenceRows, products, events, recognition, clock, random })
+  const checks = createChecks({
+    store: checkStore(db),
+    ...{ sessionKeys, recognition, products, limits, events, clock, singleUse: config.legacySingleUse },
+  })
+  const cleanup = createCleanup({ store: sessionKeyRows, clock, onError })
+  return {
+    logger,
+    clock,
+    random,
+    events,
+    limits,
+    products,
+    sessionKeys,
+    licences,
+    checks,
+    cleanup,
+    devices: createDevices({ store: deviceStore(db), licences, events, clock }),
+    tokens: createTokens({ store: tokenStore(db), events, clock, random }),
+    /** @throws {StoreError} while the database does not answer. */
+    ping: async () => {
+      await db.all('SELECT 1 FROM kunci_settings WHERE name = ?', ['ping'])
+    },
+    close: async () => {
+      await events.close().catch(onError)
+      await db.close()
+    },
+  }
+}

@@ -1,0 +1,137 @@
+import type { Clock } from '../clock.ts'
+import { formatLicenceKey, licenceKeyFrom } from '../crypto/licence-key.ts'
+import { AppError } from '../errors.ts'
+import type { Random } from '../random.ts'
+import { enrolLegacyDevice } from '../store/devices.ts'
+import type { Licence, LicenceState, LicenceStore } from '../store/licences.ts'
+import type { LegacyTexts } from '../store/products.ts'
+import type { Actor, Events, EventType } from './events.ts'
+import { newId } from './ids.ts'
+import type { Products } from './products.ts'
+import type { Recognition } from './recognition.ts'
+
+const KEY_BYTES = 15
+
+export type LicenceTexts = { readonly [K in keyof LegacyTexts]?: string | null }
+
+export type NewLicence = LicenceTexts & {
+  readonly productCode: string
+  readonly customer: string
+  /** `null`: perpetual. */
+  readonly expiresAtMs: number | null
+  /** The machine to bind at once, as the old program names it. */
+  readonly hwid?: string | undefined
+}
+
+export type Licences = ReturnType<typeof createLicences>
+
+export function createLicences(deps: {
+  store: LicenceStore
+  products: Products
+  events: Events
+  recognition: Recognition
+  clock: Clock
+  random: Random
+}) {
+  const { store, products, events, recognition, clock, random } = deps
+
+  /**
+   * Creates a licence, and binds its first machine where one is named.
+   * @returns the licence and its key, which is kept nowhere and cannot be shown again.
+   * @throws {AppError} `product_not_found`, or `invalid_argument` for an empty customer or an HWID without a letter or
+   *   digit.
+   */
+  async function create(actor: Actor, wish: NewLicence): Promise<{ licence: Licence; key: string }> {
+    const product = await products.find(wish.productCode)
+    if (wish.customer.trim() === '')
+      throw new AppError('invalid_argument', { detail: 'the customer has no name' })
+    const h = wish.hwid === undefined ? undefined : recognition.deviceHash(product, wish.hwid)
+    if (h === null)
+      throw new AppError('invalid_argument', { detail: 'the HWID has no letter or digit in it' })
+    const nowMs = clock()
+    const licence: Licence = {
+      ...{
+        id: newId('lic', random),
+        productId: product.id,
+        customer: wish.customer,
+        expiresAtMs: wish.expiresAtMs,
+      },
+      ...{ state: 'active', stateReason: null, createdAtMs: nowMs, updatedAtMs: nowMs },
+      ...{ sk: wish.sk ?? null, sck: wish.sck ?? null },
+      ...{ maintenance: wish.maintenance ?? null, status1Text: wish.status1Text ?? null },
+    }
+    const key = licenceKeyFrom(random(KEY_BYTES))
+    const device = h === undefined ? undefined : recognition.newDevice(licence.id, h, nowMs, null)
+    await store.create(
+      licence,
+      recognition.keyHash(key),
+      device === undefined ? [] : enrolLegacyDevice(device),
+      events.build('licence_created', actor, {
+        ...{ productId: product.id, licenceId: licence.id, deviceId: device?.id ?? null },
+        detail: { customer: licence.customer },
+      }),
+    )
+    return { licence, key: formatLicenceKey(key) }
+  }
+
+  /** @throws {AppError} `licence_not_found`. */
+  async function find(id: string): Promise<Licence> {
+    const licence = await store.find(id)
+    if (licence === null) throw new AppError('licence_not_found', { detail: `no licence has the id "${id}"` })
+    return licence
+  }
+
+  async function change(
+    actor: Actor,
+    type: EventType,
+    seen: Licence,
+    changes: Partial<Licence>,
+  ): Promise<Licence> {
+    // Later than what was seen even within one millisecond, as the guard compares it.
+    const licence = { ...seen, ...changes, updatedAtMs: Math.max(clock(), seen.updatedAtMs + 1) }
+    const detail = { reason: changes.stateReason ?? null, expires_at_ms: licence.expiresAtMs }
+    const facts = { productId: licence.productId, licenceId: licence.id, detail }
+    if (await store.update(licence, seen, events.build(type, actor, facts))) return licence
+    throw new AppError('licence_state', {
+      detail: `somebody else changed ${seen.id} just now; look at it again`,
+    })
+  }
+
+  async function changeState(
+    actor: Actor,
+    id: string,
+    move: { type: EventType; from: readonly LicenceState[]; to: LicenceState; reason: string | null },
+  ): Promise<Licence> {
+    const seen = await find(id)
+    if (!move.from.includes(seen.state))
+      throw new AppError('licence_state', {
+        detail: `${id} is ${seen.state}; only ${move.from.join(' or ')} can become ${move.to}`,
+      })
+    return change(actor, move.type, seen, { state: move.to, stateReason: move.reason })
+  }
+
+  return {
+    create,
+    find,
+    list: (filter: Parameters<LicenceStore['list']>[0]) => store.list(filter),
+    suspend: (actor: Actor, id: string, reason: string | null) =>
+      changeState(actor, id, { type: 'licence_suspended', from: ['active'], to: 'suspended', reason }),
+    resume: (actor: Actor, id: string) =>
+      changeState(actor, id, { type: 'licence_resumed', from: ['suspended'], to: 'active', reason: null }),
+    revoke: (actor: Actor, id: string, reason: string | null) =>
+      changeState(actor, id, {
+        type: 'licence_revoked',
+        from: ['active', 'suspended'],
+        to: 'revoked',
+        reason,
+      }),
+    renew: async (actor: Actor, id: string, expiresAtMs: number | null) => {
+      const seen = await find(id)
+      if (seen.state === 'revoked')
+        throw new AppError('licence_state', { detail: `${id} is revoked for good; create a new licence` })
+      return change(actor, 'licence_renewed', seen, { expiresAtMs })
+    },
+    update: async (actor: Actor, id: string, texts: LicenceTexts & { customer?: string }) =>
+      change(actor, 'licence_updated', await find(id), texts),
+  }
+}

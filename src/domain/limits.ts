@@ -1,0 +1,109 @@
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../clock.ts'
+import type { BlockStore } from '../store/blocks.ts'
+import type { Actor, Events } from './events.ts'
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const SUBNET_FACTOR = 30
+const TRACKED_MAX = 100_000
+
+/** How often something may happen in a window. */
+type Limit = { readonly max: number; readonly windowMs: number }
+
+/** The defaults; `RATE_LIMIT_PER_MINUTE` replaces those that count by the minute. */
+export const LIMITS = {
+  hand_out: { max: 20, windowMs: MINUTE_MS },
+  hand_out_subnet: { max: 600, windowMs: MINUTE_MS },
+  check: { max: 10, windowMs: MINUTE_MS },
+  refused_token: { max: 30, windowMs: MINUTE_MS },
+  unknown_licence: { max: 5, windowMs: 15 * MINUTE_MS },
+  licence_prefix: { max: 30, windowMs: HOUR_MS },
+} as const satisfies Record<string, Limit>
+
+const BLOCK_MS = HOUR_MS
+
+export type LimitName = keyof typeof LIMITS
+
+/** Which addresses count as one: an IPv6 network of 64 bits is one customer's, and mapped IPv4 is IPv4. */
+export function addressKey(address: string): string {
+  const plain = address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address
+  return plain.includes(':') ? `${ipv6Groups(plain).slice(0, 4).join(':')}::/64` : plain
+}
+
+/** The network an address is in: /24 for IPv4, /48 for IPv6. */
+export function subnetKey(address: string): string {
+  const key = addressKey(address)
+  if (key.includes(':')) return `${ipv6Groups(address).slice(0, 3).join(':')}::/48`
+  return `${key.split('.').slice(0, 3).join('.')}.0/24`
+}
+
+function ipv6Groups(address: string): string[] {
+  const [head = '', tail] = (address.split('%')[0] ?? '').split('::')
+  const left = head === '' ? [] : head.split(':')
+  const right = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - left.length - right.length)
+  return [...left, ...Array.from({ length: zeros }, () => '0'), ...right].map((group) => group.toLowerCase())
+}
+
+export type Limits = ReturnType<typeof createLimits>
+
+/**
+ * Counters in this process, blocks in the database. `perMinute` replaces the per-minute limits; 0 switches every limit
+ * and block off.
+ */
+export function createLimits(deps: {
+  perMinute: number | undefined
+  blocks: BlockStore
+  events: Events
+  clock: Clock
+}) {
+  const { perMinute, blocks, events, clock } = deps
+  const counters = new LRUCache<string, { count: number; resetAtMs: number }>({ max: TRACKED_MAX })
+  const isOff = perMinute === 0
+
+  function maxOf(name: LimitName): number {
+    const { max, windowMs } = LIMITS[name]
+    if (perMinute === undefined || windowMs !== MINUTE_MS) return max
+    return name === 'hand_out_subnet' ? perMinute * SUBNET_FACTOR : perMinute
+  }
+
+  /** Counts one, and says whether it is still within the limit. */
+  function allows(name: LimitName, key: string): boolean {
+    if (isOff) return true
+    const nowMs = clock()
+    const id = `${name} ${key}`
+    const known = counters.get(id)
+    const counter =
+      known !== undefined && known.resetAtMs > nowMs ? known : newWindow(id, nowMs + LIMITS[name].windowMs)
+    counter.count++
+    return counter.count <= maxOf(name)
+  }
+
+  function newWindow(id: string, resetAtMs: number) {
+    const counter = { count: 0, resetAtMs }
+    counters.set(id, counter)
+    return counter
+  }
+
+  /** Whether this address guessed too often. Asked only about unknown licences and machines not yet enrolled. */
+  async function isBlocked(address: string): Promise<boolean> {
+    return !isOff && (await blocks.find(addressKey(address), clock())) !== null
+  }
+
+  /** Counts a check for something unknown, and blocks the address when there were too many. */
+  async function countUnknown(
+    actor: Actor & { address: string },
+    licenceKeyPrefix: string | null,
+  ): Promise<void> {
+    if (isOff) return
+    const key = addressKey(actor.address)
+    const byAddress = allows('unknown_licence', key)
+    const byPrefix = licenceKeyPrefix === null || allows('licence_prefix', licenceKeyPrefix)
+    if (byAddress && byPrefix) return
+    const nowMs = clock()
+    await blocks.block(key, nowMs + BLOCK_MS, nowMs, events.build('address_blocked', actor))
+  }
+
+  return { allows, isBlocked, countUnknown }
+}

@@ -1,0 +1,91 @@
+import type { Clock } from '../clock.ts'
+import { AppError } from '../errors.ts'
+import type { Random } from '../random.ts'
+import type { LegacyTexts, Product, ProductStore } from '../store/products.ts'
+import type { Actor, Events } from './events.ts'
+import { newId } from './ids.ts'
+
+export type ProductChanges = Partial<LegacyTexts & Pick<Product, 'name' | 'legacyEnabled' | 'bindAddress'>>
+
+const CODE = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/
+
+export type Products = ReturnType<typeof createProducts>
+
+export function createProducts(deps: {
+  store: ProductStore
+  events: Events
+  clock: Clock
+  random: Random
+  legacyProduct: string | undefined
+}) {
+  const { store, events, clock, random, legacyProduct } = deps
+
+  /** @throws {AppError} `invalid_argument` for a bad code, `product_exists` for a taken one. */
+  async function create(
+    actor: Actor,
+    code: string,
+    name: string,
+    changes: ProductChanges = {},
+  ): Promise<Product> {
+    if (!CODE.test(code))
+      throw new AppError('invalid_argument', {
+        detail: `"${code}" is not a product code: 1 to 32 of a-z, 0-9 and dashes, such as my-tool`,
+      })
+    const nowMs = clock()
+    const product: Product = {
+      ...{ sk: '', sck: '', maintenance: 'no', status1Text: '', legacyEnabled: true, bindAddress: false },
+      ...changes,
+      ...{ id: newId('prd', random), code, name, createdAtMs: nowMs, updatedAtMs: nowMs },
+    }
+    const event = events.build('product_created', actor, { productId: product.id, detail: { code } })
+    if (!(await store.create(product, event)))
+      throw new AppError('product_exists', { detail: `there is a product with the code "${code}" already` })
+    return product
+  }
+
+  async function update(actor: Actor, code: string, changes: ProductChanges): Promise<Product> {
+    const product = { ...(await find(code)), ...changes, updatedAtMs: clock() }
+    const changed = Object.keys(changes).join(' ')
+    await store.update(
+      product,
+      events.build('product_updated', actor, { productId: product.id, detail: { changed } }),
+    )
+    return product
+  }
+
+  /** @throws {AppError} `product_not_found`, with the codes there are. */
+  async function find(code: string): Promise<Product> {
+    const products = await store.all()
+    const product = products.find((candidate) => candidate.code === code)
+    if (product !== undefined) return product
+    const codes = products.map((candidate) => candidate.code).join(', ')
+    throw new AppError('product_not_found', {
+      detail: `no product has the code "${code}"; ${codes === '' ? 'there is none yet' : `there are: ${codes}`}`,
+    })
+  }
+
+  /**
+   * The product whose customers the old programs are, or `null` while there is none at all.
+   * @throws {AppError} `legacy_product_unset` when several products exist and LEGACY_PRODUCT names none of them,
+   *   `legacy_disabled` when the old contract is switched off for it.
+   */
+  async function legacy(): Promise<Product | null> {
+    const products = await store.all()
+    if (products.length === 0) return null
+    const product =
+      legacyProduct === undefined && products.length === 1
+        ? products[0]
+        : products.find(({ code }) => code === legacyProduct)
+    if (product === undefined)
+      throw new AppError('legacy_product_unset', {
+        detail: `set LEGACY_PRODUCT to one of: ${products.map(({ code }) => code).join(', ')}`,
+      })
+    if (!product.legacyEnabled)
+      throw new AppError('legacy_disabled', {
+        detail: `run: kunci products update ${product.code} --legacy on`,
+      })
+    return product
+  }
+
+  return { create, update, find, legacy, list: () => store.all() }
+}

@@ -1,0 +1,81 @@
+import type { Clock } from '../clock.ts'
+import { openLegacyPayload } from '../crypto/legacy-payload.ts'
+import { unwrapSessionKey, wrapSessionKey } from '../crypto/row-wrap.ts'
+import type { Random } from '../random.ts'
+import { currentKey, type Ring } from '../store/keyring.ts'
+import type { SessionKeyRow, SessionKeyStore } from '../store/session-keys.ts'
+
+const KEY_BYTES = 32
+const IV_BYTES = 16
+const ID_BYTES = 16
+const NONCE_BYTES = 12
+const FAILED_OPENS_MAX = 16
+const SESSION_ID = /^[\x21-\x7e]{1,64}$/
+
+/** A session key as it leaves the server: the only place where key and IV are in the clear. */
+export type HandOut = {
+  readonly sessionId: string
+  readonly keyHex: string
+  readonly ivHex: string
+  readonly issuedAtS: number
+  readonly expiresAtS: number
+}
+
+export type Opened =
+  | { readonly kind: 'opened'; readonly plaintext: Buffer }
+  | { readonly kind: 'session_expired' }
+  | { readonly kind: 'unreadable' }
+
+export type SessionKeys = ReturnType<typeof createSessionKeys>
+
+export function createSessionKeys(deps: {
+  store: SessionKeyStore
+  kek: Ring
+  clock: Clock
+  random: Random
+  ttlS: number
+}) {
+  const { store, kek, clock, random, ttlS } = deps
+  const currentKek = currentKey(kek)
+
+  /** Makes a session key for the legacy contract (suite L0), and answers once its row is committed. */
+  async function handOut(clientIp: string): Promise<HandOut> {
+    const bytes = random(ID_BYTES + KEY_BYTES + IV_BYTES + NONCE_BYTES)
+    const sessionId = bytes.toString('hex', 0, ID_BYTES)
+    const key = bytes.subarray(ID_BYTES, ID_BYTES + KEY_BYTES)
+    const iv = bytes.subarray(ID_BYTES + KEY_BYTES, ID_BYTES + KEY_BYTES + IV_BYTES)
+    const context = { suite: 'L0', sessionId, iv } as const
+    const wrappedKey = wrapSessionKey(currentKek, kek.current, context, key, bytes.subarray(-NONCE_BYTES))
+    const issuedAtS = Math.floor(clock() / 1000)
+    const expiresAtS = issuedAtS + ttlS
+    const ivHex = iv.toString('hex')
+    await store.insert({
+      ...{ sessionId, wrappedKey, ivHex, clientIp },
+      ...{ createdAtMs: issuedAtS * 1000, expiresAtMs: expiresAtS * 1000 },
+    })
+    return { sessionId, keyHex: key.toString('hex'), ivHex, issuedAtS, expiresAtS }
+  }
+
+  /** The living row of a session, or `null` when it is gone, ended or expired. */
+  async function findLiving(sessionId: string): Promise<SessionKeyRow | null> {
+    const row = SESSION_ID.test(sessionId) ? await store.find(sessionId) : null
+    return row !== null && row.expiresAtMs > clock() ? row : null
+  }
+
+  /**
+   * Opens a payload of the old programs under its session's row. One answer for every cause of a failure, each of
+   * which is counted before it is given; after 16 the session is over. A row whose key is not wrapped never opens.
+   */
+  async function open(row: SessionKeyRow, payload: string): Promise<Opened> {
+    const iv = Buffer.from(row.ivHex, 'hex')
+    const key = unwrapSessionKey(kek.keys, { suite: 'L0', sessionId: row.sessionId, iv }, row.wrappedKey)
+    const plaintext = key === null || iv.length !== IV_BYTES ? null : openLegacyPayload(key, iv, payload)
+    key?.fill(0)
+    if (plaintext !== null) return { kind: 'opened', plaintext }
+    const failures = await store.countFailure(row)
+    if (failures >= FAILED_OPENS_MAX) await store.end(row.sessionId, clock())
+    return { kind: failures > FAILED_OPENS_MAX ? 'session_expired' : 'unreadable' }
+  }
+
+  return { handOut, findLiving, open }
+}
