@@ -5,6 +5,7 @@ import type { Config } from './config.ts'
 import { wrapSessionKey } from './crypto/row-wrap.ts'
 import { createChecks } from './domain/checks.ts'
 import { createCleanup } from './domain/cleanup.ts'
+import { createCounters } from './domain/counters.ts'
 import { createDevices } from './domain/devices.ts'
 import { createEvents } from './domain/events.ts'
 import { createLicences } from './domain/licences.ts'
@@ -157,6 +158,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
     logger,
     clock,
     random,
+    counters: createCounters(),
     events,
     limits,
     products,

@@ -16,6 +16,7 @@ export const ERRORS = {
   licence_not_found: [404, 'There is no such licence.', 'Lisensi tidak ditemukan.'],
   device_not_found: [404, 'There is no such device.', 'Perangkat tidak ditemukan.'],
   token_not_found: [404, 'There is no such token.', 'Token tidak ditemukan.'],
+  request_timeout: [408, 'The request did not arrive in time.', 'Permintaan tidak tiba tepat waktu.'],
   product_exists: [409, 'A product with this code exists already.', 'Produk dengan kode ini sudah ada.'],
   licence_state: [
     409,
@@ -33,6 +34,7 @@ export const ERRORS = {
     'Too many requests. Try again later.',
     'Terlalu banyak permintaan. Coba lagi nanti.',
   ],
+  headers_too_large: [431, 'The headers are too large.', 'Header permintaan terlalu besar.'],
   internal: [500, 'Something went wrong on the server.', 'Terjadi kesalahan di server.'],
   store_unavailable: [
     503,
@@ -71,6 +73,11 @@ export class AppError extends Error {
   get status(): number {
     return ERRORS[this.code][0]
   }
+}
+
+/** The database did not do what it was asked: unreachable, overloaded, a missing table. Never an answer about data. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError'
 }
 
 /** What stops a start or a command before any work is done. The message says what is wrong, where, and what mends it. */

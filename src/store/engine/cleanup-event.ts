@@ -1,4 +1,5 @@
-import { type Database, StoreError } from './database.ts'
+import { StoreError } from '../../errors.ts'
+import type { Database } from './database.ts'
 import { cleanupEventSql } from './schema.ts'
 
 const SCHEDULER_OFF =

@@ -1,4 +1,5 @@
-import { DuplicateKeyError, StoreError } from './database.ts'
+import { StoreError } from '../../errors.ts'
+import { DuplicateKeyError } from './database.ts'
 
 type Waiting<In, Out> = { item: In; resolve: (out: Out) => void; reject: (error: unknown) => void }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
 
 export type Value = string | number | null
 export type Row = Record<string, Value>
@@ -23,11 +24,6 @@ export interface Database extends Session {
   /** Runs `work` while no other process does the same: for changes of the tables themselves, however long they take. */
   exclusively<T>(work: (session: Session) => Promise<T>): Promise<T>
   close(): Promise<void>
-}
-
-/** The database did not do what it was asked: unreachable, overloaded, a missing table. Never an answer about data. */
-export class StoreError extends Error {
-  override readonly name = 'StoreError'
 }
 
 /** A row with this unique key is there already. */

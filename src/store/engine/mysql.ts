@@ -1,12 +1,12 @@
 import { createPool, type Pool, type PoolConnection } from 'mysql2/promise'
 import type { Clock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
 import {
   type Database,
   DuplicateKeyError,
   type Row,
   type Session,
   type Statement,
-  StoreError,
   type Value,
 } from './database.ts'
 

@@ -1,13 +1,13 @@
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { type Clock, systemClock } from '../../clock.ts'
+import { StoreError } from '../../errors.ts'
 import {
   type Database,
   DuplicateKeyError,
   type Row,
   type Session,
   type Statement,
-  StoreError,
   type Value,
 } from './database.ts'
 import type { Call, Reply } from './sqlite-worker.ts'

@@ -1,0 +1,56 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { App } from '../app.ts'
+import { supportCodeOf } from '../domain/ids.ts'
+
+/** What a request leaves in its one log line and in the counters, beside method, route and status. */
+export type Facts = {
+  /** What happened, such as `session_key.handed_out`. */
+  outcome?: string
+  /** The first 8 hex of SHA-256 of the session id: enough to follow a session through the log. */
+  session?: string
+  /** What the operator should know and the caller not, such as which setting to mend. */
+  detail?: string | undefined
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    facts: Facts
+  }
+}
+
+const ADDRESS_MAX = 45
+
+/** The caller's address as it is stored: IPv4 that came mapped into IPv6 is IPv4, and a zone is cut off. */
+export function addressOf({ ip }: FastifyRequest): string {
+  const [plain = ''] = (ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip).split('%')
+  return plain.slice(0, ADDRESS_MAX)
+}
+
+/** Gives every request its id and no-store, and writes its one log line when it is answered. */
+export function followRequests(server: FastifyInstance, app: App): void {
+  server.decorateRequest('facts')
+  server.addHook('onRequest', async (request, reply) => {
+    request.facts = {}
+    reply.header('x-request-id', request.id).header('cache-control', 'no-store')
+  })
+  server.addHook('onResponse', async (request, reply) => logRequest(app, request, reply))
+}
+
+function logRequest(app: App, request: FastifyRequest, reply: FastifyReply): void {
+  const { outcome = 'answered', ...facts } = request.facts
+  const route = request.routeOptions.url ?? 'unknown'
+  app.counters.add(outcome === 'answered' ? `http.${reply.statusCode}` : outcome)
+  app.logger.info({
+    event: 'http.request',
+    request_id: request.id,
+    support_code: supportCodeOf(request.id),
+    method: request.method,
+    // The pattern, never the URL: what a client puts into a query is not ours to keep.
+    route,
+    status: reply.statusCode,
+    ms: Math.round(reply.elapsedTime * 10) / 10,
+    address: addressOf(request),
+    outcome,
+    ...facts,
+  })
+}

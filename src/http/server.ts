@@ -1,0 +1,148 @@
+import type { AddressInfo } from 'node:net'
+import type { Server as TlsServer } from 'node:tls'
+import helmet from '@fastify/helmet'
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import fastify, { type FastifyInstance, LogController } from 'fastify'
+import type { App } from '../app.ts'
+import { newRequestId } from '../domain/ids.ts'
+import { SetupError } from '../errors.ts'
+import { clientDoor, legacyDoor, operatorDoor } from './doors.ts'
+import { answerClientError, answerErrors } from './errors.ts'
+import { followRequests } from './request-context.ts'
+import { eventRoutes } from './routes/events.ts'
+import { healthRoutes } from './routes/health.ts'
+import { licenceRoutes } from './routes/licences.ts'
+import { sessionKeyRoutes } from './routes/session-keys.ts'
+import { loadTls, type TlsPaths, watchTls } from './tls.ts'
+
+const BODY_MAX_BYTES = 16 * 1024
+/** Node looks this often for requests that take too long; its own default of 30 s would let them take that much longer. */
+const TIMEOUT_CHECK_MS = 1000
+
+function tlsPaths({ config }: App): TlsPaths | undefined {
+  if (config.tlsCert === undefined || config.tlsKey === undefined) return undefined
+  return { certPath: config.tlsCert, keyPath: config.tlsKey }
+}
+
+function readTls(paths: TlsPaths) {
+  try {
+    return loadTls(paths)
+  } catch (error) {
+    throw new SetupError((error as Error).message, { cause: error })
+  }
+}
+
+function bareServer(app: App): FastifyInstance {
+  const { config, logger, random } = app
+  const paths = tlsPaths(app)
+  const listener = { connectionsCheckingInterval: TIMEOUT_CHECK_MS, requestTimeout: config.requestTimeoutMs }
+  const server = fastify({
+    ...(paths === undefined ? { http: listener } : { https: { ...readTls(paths), ...listener } }),
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    // One logger for all requests: each line names its request itself.
+    childLoggerFactory: (parent) => parent,
+    genReqId: () => newRequestId(random),
+    requestIdHeader: false,
+    bodyLimit: BODY_MAX_BYTES,
+    requestTimeout: config.requestTimeoutMs,
+    keepAliveTimeout: config.keepAliveTimeoutMs,
+    trustProxy: config.trustProxy === undefined ? false : [...config.trustProxy],
+    forceCloseConnections: 'idle',
+    // A request that reached us is answered, also while we are closing.
+    return503OnClosing: false,
+    exposeHeadRoutes: false,
+    clientErrorHandler: answerClientError,
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
+  })
+  return server as unknown as FastifyInstance
+}
+
+/** What tells browsers to insist on HTTPS is said only where there is HTTPS: /docs must open on plain loopback too. */
+async function harden(server: FastifyInstance, { config }: App): Promise<void> {
+  const isSecure = config.tlsCert !== undefined || config.trustProxy !== undefined
+  await server.register(helmet, {
+    strictTransportSecurity: isSecure,
+    contentSecurityPolicy: { directives: { upgradeInsecureRequests: isSecure ? [] : null } },
+  })
+}
+
+async function describe(server: FastifyInstance): Promise<void> {
+  await server.register(swagger, {
+    openapi: {
+      info: {
+        title: 'Kunci',
+        description: 'Session keys and licence checks for desktop tools.',
+        version: '0.1.0',
+      },
+      components: {
+        securitySchemes: {
+          session: { type: 'http', scheme: 'bearer', description: 'The session_token of the hand-out.' },
+          operator: { type: 'http', scheme: 'bearer', description: 'A token of `kunci tokens create`.' },
+        },
+      },
+    },
+  })
+  await server.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
+}
+
+/** Builds the HTTP face of an app. Nothing listens yet: tests inject requests. */
+export async function createServer(app: App): Promise<FastifyInstance> {
+  const server = bareServer(app).withTypeProvider<TypeBoxTypeProvider>()
+  followRequests(server, app)
+  answerErrors(server, app)
+  await harden(server, app)
+  await describe(server)
+  await server.register(healthRoutes(app))
+  // Three doors. Who stands behind one has passed its guard; a route cannot forget it.
+  await server.register(async (door) => {
+    await legacyDoor(door, app)
+    await door.register(sessionKeyRoutes(app), { prefix: '/api' })
+    await door.register(async (guarded) => {
+      clientDoor(guarded, app)
+      await guarded.register(licenceRoutes(app), { prefix: '/api' })
+    })
+  })
+  await server.register(async (guarded) => {
+    operatorDoor(guarded, app)
+    await guarded.register(eventRoutes(app), { prefix: '/api/admin' })
+  })
+  return server
+}
+
+/**
+ * Listens as the settings say.
+ * @returns the address in use, and `close`, which lets requests in flight finish.
+ * @throws {SetupError} when the port is taken or the certificate cannot be used.
+ */
+export async function startServer(app: App): Promise<{ url: string; close(): Promise<void> }> {
+  const { config, logger } = app
+  const server = await createServer(app)
+  try {
+    await server.listen({ host: config.host, port: config.port })
+  } catch (error) {
+    await server.close()
+    throw new SetupError(`Cannot listen on ${config.host}:${config.port}: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+  const paths = tlsPaths(app)
+  const watch =
+    paths === undefined
+      ? undefined
+      : watchTls(server.server as unknown as TlsServer, paths, {
+          onReload: () => logger.info({ event: 'tls.reloaded' }),
+          onError: (error) => logger.error({ event: 'tls.not_reloaded', err: error }),
+        })
+  const { address, port, family } = server.server.address() as AddressInfo
+  const host = family === 'IPv6' ? `[${address}]` : address
+  return {
+    url: `${paths === undefined ? 'http' : 'https'}://${host}:${port}`,
+    close: async () => {
+      watch?.close()
+      await server.close()
+    },
+  }
+}
