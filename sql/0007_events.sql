@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS kunci_events (
   device_id VARCHAR(32) /*! CHARACTER SET ascii COLLATE ascii_bin */,
   support_code VARCHAR(16) /*! CHARACTER SET ascii COLLATE ascii_bin */,
   count INT NOT NULL,
-  detail VARCHAR(1024) NOT NULL,
+  detail VARCHAR(2048) NOT NULL,
   PRIMARY KEY (id)
 ) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
 CREATE INDEX kunci_events_type ON kunci_events (type, id);

@@ -9,6 +9,7 @@ import type { Actor, Events, EventType } from './events.ts'
 import { newId } from './ids.ts'
 import type { Products } from './products.ts'
 import type { Recognition } from './recognition.ts'
+import { requireTexts } from './texts.ts'
 
 const KEY_BYTES = 15
 
@@ -38,13 +39,12 @@ export function createLicences(deps: {
   /**
    * Creates a licence, and binds its first machine where one is named.
    * @returns the licence and its key, which is kept nowhere and cannot be shown again.
-   * @throws {AppError} `product_not_found`, or `invalid_argument` for an empty customer or an HWID without a letter or
-   *   digit.
+   * @throws {AppError} `product_not_found`, or `invalid_argument` for a text that cannot be kept or an HWID without a
+   *   letter or digit.
    */
   async function create(actor: Actor, wish: NewLicence): Promise<{ licence: Licence; key: string }> {
     const product = await products.find(wish.productCode)
-    if (wish.customer.trim() === '')
-      throw new AppError('invalid_argument', { detail: 'the customer has no name' })
+    requireTexts(wish)
     const h = wish.hwid === undefined ? undefined : recognition.deviceHash(product, wish.hwid)
     if (h === null)
       throw new AppError('invalid_argument', { detail: 'the HWID has no letter or digit in it' })
@@ -67,8 +67,9 @@ export function createLicences(deps: {
       recognition.keyHash(key),
       device === undefined ? [] : enrolLegacyDevice(device),
       events.build('licence_created', actor, {
-        ...{ productId: product.id, licenceId: licence.id, deviceId: device?.id ?? null },
-        detail: { customer: licence.customer },
+        productId: product.id,
+        licenceId: licence.id,
+        deviceId: device?.id ?? null,
       }),
     )
     return { licence, key: formatLicenceKey(key) }
@@ -102,6 +103,7 @@ export function createLicences(deps: {
     id: string,
     move: { type: EventType; from: readonly LicenceState[]; to: LicenceState; reason: string | null },
   ): Promise<Licence> {
+    requireTexts({ reason: move.reason })
     const seen = await find(id)
     if (!move.from.includes(seen.state))
       throw new AppError('licence_state', {
@@ -131,7 +133,9 @@ export function createLicences(deps: {
         throw new AppError('licence_state', { detail: `${id} is revoked for good; create a new licence` })
       return change(actor, 'licence_renewed', seen, { expiresAtMs })
     },
-    update: async (actor: Actor, id: string, texts: LicenceTexts & { customer?: string }) =>
-      change(actor, 'licence_updated', await find(id), texts),
+    update: async (actor: Actor, id: string, texts: LicenceTexts & { customer?: string }) => {
+      requireTexts(texts)
+      return change(actor, 'licence_updated', await find(id), texts)
+    },
   }
 }

@@ -4,6 +4,7 @@ import type { Random } from '../random.ts'
 import type { LegacyTexts, Product, ProductStore } from '../store/products.ts'
 import type { Actor, Events } from './events.ts'
 import { newId } from './ids.ts'
+import { requireTexts } from './texts.ts'
 
 export type ProductChanges = Partial<LegacyTexts & Pick<Product, 'name' | 'legacyEnabled' | 'bindAddress'>>
 
@@ -31,6 +32,7 @@ export function createProducts(deps: {
       throw new AppError('invalid_argument', {
         detail: `"${code}" is not a product code: 1 to 32 of a-z, 0-9 and dashes, such as my-tool`,
       })
+    requireTexts({ name, ...changes })
     const nowMs = clock()
     const product: Product = {
       ...{ sk: '', sck: '', maintenance: 'no', status1Text: '', legacyEnabled: true, bindAddress: false },
@@ -44,6 +46,7 @@ export function createProducts(deps: {
   }
 
   async function update(actor: Actor, code: string, changes: ProductChanges): Promise<Product> {
+    requireTexts(changes)
     const product = { ...(await find(code)), ...changes, updatedAtMs: clock() }
     const changed = Object.keys(changes).join(' ')
     await store.update(

@@ -5,6 +5,7 @@ import type { Random } from '../random.ts'
 import type { OperatorToken, TokenStore } from '../store/tokens.ts'
 import type { Actor, Events } from './events.ts'
 import { newId } from './ids.ts'
+import { requireTexts } from './texts.ts'
 
 const TOKEN_BYTES = 32
 const TOKEN = /^kop_[A-Za-z0-9_-]{43}$/
@@ -24,6 +25,7 @@ export function createTokens(deps: { store: TokenStore; events: Events; clock: C
     name: string,
     expiresAtMs: number | null,
   ): Promise<OperatorToken & { token: string }> {
+    requireTexts({ tokenName: name })
     const token = `kop_${random(TOKEN_BYTES).toString('base64url')}`
     const row: OperatorToken = {
       id: newId('tok', random),

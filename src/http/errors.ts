@@ -1,6 +1,7 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
 import { AppError, ERRORS, type ErrorCode, StoreError } from '../errors.ts'
+import { beginRequest } from './request-context.ts'
 
 const RETRY_AFTER_S = 1
 
@@ -46,6 +47,16 @@ export function answerErrors(server: FastifyInstance, app: App): void {
     return refuse(request, reply, code)
   })
   server.setNotFoundHandler((request, reply) => refuse(request, reply, 'not_found'))
+}
+
+/** Answers what no route could be looked up for, such as a broken escape in the URL; no hook has run by then. */
+export function answerFrameworkError(
+  error: FastifyError,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  beginRequest(request, reply)
+  refuse(request, reply, codeOf(error))
 }
 
 /** Answers what is not even HTTP, before there is a request. */

@@ -26,13 +26,15 @@ export function addressOf({ ip }: FastifyRequest): string {
   return plain.slice(0, ADDRESS_MAX)
 }
 
+export function beginRequest(request: FastifyRequest, reply: FastifyReply): void {
+  request.facts = {}
+  reply.header('x-request-id', request.id).header('cache-control', 'no-store')
+}
+
 /** Gives every request its id and no-store, and writes its one log line when it is answered. */
 export function followRequests(server: FastifyInstance, app: App): void {
   server.decorateRequest('facts')
-  server.addHook('onRequest', async (request, reply) => {
-    request.facts = {}
-    reply.header('x-request-id', request.id).header('cache-control', 'no-store')
-  })
+  server.addHook('onRequest', async (request, reply) => beginRequest(request, reply))
   server.addHook('onResponse', async (request, reply) => logRequest(app, request, reply))
 }
 

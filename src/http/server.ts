@@ -9,7 +9,7 @@ import type { App } from '../app.ts'
 import { newRequestId } from '../domain/ids.ts'
 import { SetupError } from '../errors.ts'
 import { clientDoor, legacyDoor, operatorDoor } from './doors.ts'
-import { answerClientError, answerErrors } from './errors.ts'
+import { answerClientError, answerErrors, answerFrameworkError } from './errors.ts'
 import { followRequests } from './request-context.ts'
 import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -55,6 +55,7 @@ function bareServer(app: App): FastifyInstance {
     return503OnClosing: false,
     exposeHeadRoutes: false,
     clientErrorHandler: answerClientError,
+    frameworkErrors: answerFrameworkError,
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
   })
   return server as unknown as FastifyInstance

@@ -1,0 +1,36 @@
+import { AppError } from '../errors.ts'
+
+/** What an operator may write, in characters, as wide as the columns are. */
+const LIMITS = {
+  name: 128,
+  customer: 255,
+  reason: 255,
+  sk: 1024,
+  sck: 1024,
+  maintenance: 255,
+  status1Text: 1024,
+  tokenName: 64,
+} as const
+
+/** Names are printed on terminals, where a control character could pretend to be something else. */
+const ONE_LINE = new Set(['name', 'customer', 'reason', 'tokenName'])
+const REQUIRED = new Set(['name', 'customer', 'tokenName'])
+
+/**
+ * Refuses texts that the columns could not hold, before anything is written.
+ * @throws {AppError} `invalid_argument`, with the name of the text.
+ */
+export function requireTexts(
+  texts: { readonly [K in keyof typeof LIMITS]?: string | null | undefined },
+): void {
+  const refuse = (detail: string): never => {
+    throw new AppError('invalid_argument', { detail })
+  }
+  for (const [name, max] of Object.entries(LIMITS)) {
+    const text = texts[name as keyof typeof LIMITS]
+    if (text === null || text === undefined) continue
+    if ([...text].length > max) refuse(`the ${name} is longer than ${max} characters`)
+    if (ONE_LINE.has(name) && /\p{Cc}/u.test(text)) refuse(`the ${name} has control characters in it`)
+    if (REQUIRED.has(name) && text.trim() === '') refuse(`the ${name} is empty`)
+  }
+}
