@@ -3,7 +3,7 @@ import pino, { type DestinationStream, type Logger } from 'pino'
 export type { Logger } from 'pino'
 
 /** What no log line ever holds, whatever object is logged by mistake. Bodies are never logged at all. */
-export const REDACTED = [
+export const REDACTED: ReadonlySet<string> = new Set([
   'authorization',
   'x-session-token',
   'token',
@@ -19,12 +19,34 @@ export const REDACTED = [
   'hwid',
   'password',
   'secret',
-] as const
+])
+
+const CENSORED = '[redacted]'
+const DEPTH_MAX = 4
+
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
+}
+
+/** Replaces secret members, at any depth a log line has. pino's own `redact` took a third of a request's time. */
+function withoutSecrets(fields: Record<string, unknown>, depth = 0): Record<string, unknown> {
+  const safe: Record<string, unknown> = {}
+  for (const name in fields) {
+    const value = fields[name]
+    if (REDACTED.has(name.toLowerCase())) safe[name] = CENSORED
+    else if (!isPlainObject(value)) safe[name] = value
+    else safe[name] = depth < DEPTH_MAX ? withoutSecrets(value, depth + 1) : CENSORED
+  }
+  return safe
+}
 
 /** One JSON line an event. Writes are gathered, so that a log line costs a request nothing to speak of. */
 export function createLogger(level: string, destination?: DestinationStream): Logger {
-  const paths = REDACTED.flatMap((name) => [`["${name}"]`, `*["${name}"]`, `*.*["${name}"]`])
-  const options = { level, base: null, redact: { paths, censor: '[redacted]' } }
+  const options = {
+    level,
+    base: null,
+    formatters: { log: (fields: object) => withoutSecrets(fields as Record<string, unknown>) },
+  }
   return pino(
     options,
     destination ?? pino.destination({ dest: 1, sync: false, minLength: 4096, periodicFlush: 200 }),
