@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import { SetupError } from './errors.ts'
 
@@ -62,11 +63,14 @@ function asTimeZone(text: string): string {
   }
 }
 
-const CIDR = /^(?:\d{1,3}(?:\.\d{1,3}){3}(?:\/\d{1,2})?|[0-9a-fA-F:]*:[0-9a-fA-F:.]*(?:\/\d{1,3})?)$/
+function isCidr(text: string): boolean {
+  const [, address = '', prefix = '0'] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
+  return isIP(address) !== 0 && Number(prefix) <= (isIP(address) === 4 ? 32 : 128)
+}
 
 function asCidrs(text: string): readonly string[] {
   const cidrs = text.split(',').map((part) => part.trim())
-  if (cidrs.every((cidr) => CIDR.test(cidr))) return cidrs
+  if (cidrs.every(isCidr)) return cidrs
   throw new Error('must be a list of addresses or networks, such as 127.0.0.1,10.0.0.0/8 (never "true")')
 }
 

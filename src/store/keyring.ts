@@ -65,7 +65,8 @@ function parseRing(file: string, text: string): Ring {
 
 function readIfThere(file: string): string | null {
   try {
-    if ((statSync(file).mode & 0o077) !== 0)
+    // Windows has no such bits; there the directory's own access list counts.
+    if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0)
       throw new SetupError(`${file} can be read by others. Run: chmod 600 ${file}`)
     return readFileSync(file, 'utf8')
   } catch (error) {
