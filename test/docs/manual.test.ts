@@ -60,5 +60,5 @@ t.test('every npm script that the README tells to run is there', async (t) => {
   const { scripts } = JSON.parse(read('package.json'))
   const named = [...read('README.md').matchAll(/npm (?:run (?:-s )?([a-z]+)|(start|test)\b)/g)]
   t.ok(named.length > 3)
-  for (const [, run, own] of named) t.ok(scripts[run ?? own ?? ''], run ?? own)
+  for (const [, run, own] of named) t.ok(scripts[run ?? own ?? ''], `npm run ${run ?? own}`)
 })
