@@ -17,11 +17,12 @@ export function createCleanup(deps: {
 }) {
   const { store, clock, onError } = deps
   let running: Promise<unknown> = Promise.resolve()
+  let isStopped = false
 
-  /** Removes in batches until none is left or 30 seconds have passed. @returns how many rows went. */
+  /** Removes in batches until none is left, 30 seconds have passed or it is stopped. @returns how many rows went. */
   async function run(): Promise<number> {
     let removed = 0
-    for (const startMs = performance.now(); performance.now() - startMs < RUN_MAX_MS; ) {
+    for (const startMs = performance.now(); !isStopped && performance.now() - startMs < RUN_MAX_MS; ) {
       const batch = await store.removeExpired(clock() - GRACE_MS, BATCH_ROWS)
       removed += batch
       if (batch < BATCH_ROWS) break
@@ -38,6 +39,7 @@ export function createCleanup(deps: {
     }, EVERY_MS).unref()
     return {
       stop: async () => {
+        isStopped = true
         clearInterval(timer)
         await running
       },

@@ -19,9 +19,13 @@ declare module 'fastify' {
 }
 
 const ADDRESS_MAX = 45
+/** nginx's status for a client that hung up before its reply. */
+const CLIENT_GONE = 499
 
 /** The caller's address as it is stored: IPv4 that came mapped into IPv6 is IPv4, and a zone is cut off. */
-export function addressOf({ ip }: FastifyRequest): string {
+export function addressOf(request: FastifyRequest): string {
+  // The system forgets whose a connection was when the caller resets it before we ask.
+  const ip: string = request.ip ?? 'unknown'
   const [plain = ''] = (ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip).split('%')
   return plain.slice(0, ADDRESS_MAX)
 }
@@ -34,14 +38,24 @@ export function beginRequest(request: FastifyRequest, reply: FastifyReply): void
 /** Gives every request its id and no-store, and writes its one log line when it is answered. */
 export function followRequests(server: FastifyInstance, app: App): void {
   server.decorateRequest('facts')
-  server.addHook('onRequest', async (request, reply) => beginRequest(request, reply))
-  server.addHook('onResponse', async (request, reply) => logRequest(app, request, reply))
+  server.addHook('onRequest', async (request, reply) => {
+    beginRequest(request, reply)
+    // Who hangs up gets no reply, and what he asked for may be done all the same: it needs its line no less.
+    reply.raw.once('close', () => {
+      if (reply.raw.writableFinished) return
+      request.facts.outcome = 'client_gone'
+      logRequest(app, request, { status: CLIENT_GONE })
+    })
+  })
+  server.addHook('onResponse', async (request, reply) =>
+    logRequest(app, request, { status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 }),
+  )
 }
 
-function logRequest(app: App, request: FastifyRequest, reply: FastifyReply): void {
+function logRequest(app: App, request: FastifyRequest, sent: { status: number; ms?: number }): void {
   const { outcome = 'answered', ...facts } = request.facts
   const route = request.routeOptions.url ?? 'unknown'
-  app.counters.add(outcome === 'answered' ? `http.${reply.statusCode}` : outcome)
+  app.counters.add(outcome === 'answered' ? `http.${sent.status}` : outcome)
   app.logger.info({
     event: 'http.request',
     request_id: request.id,
@@ -49,8 +63,7 @@ function logRequest(app: App, request: FastifyRequest, reply: FastifyReply): voi
     method: request.method,
     // The pattern, never the URL: what a client puts into a query is not ours to keep.
     route,
-    status: reply.statusCode,
-    ms: Math.round(reply.elapsedTime * 10) / 10,
+    ...sent,
     address: addressOf(request),
     outcome,
     ...facts,

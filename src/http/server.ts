@@ -8,6 +8,7 @@ import fastify, { type FastifyInstance, LogController } from 'fastify'
 import type { App } from '../app.ts'
 import { newRequestId } from '../domain/ids.ts'
 import { SetupError } from '../errors.ts'
+import { closeGently } from './closing.ts'
 import { clientDoor, legacyDoor, operatorDoor } from './doors.ts'
 import { answerClientError, answerErrors, answerFrameworkError } from './errors.ts'
 import { followRequests } from './request-context.ts'
@@ -92,6 +93,7 @@ async function describe(server: FastifyInstance): Promise<void> {
 /** Builds the HTTP face of an app. Nothing listens yet: tests inject requests. */
 export async function createServer(app: App): Promise<FastifyInstance> {
   const server = bareServer(app).withTypeProvider<TypeBoxTypeProvider>()
+  closeGently(server)
   followRequests(server, app)
   answerErrors(server, app)
   await harden(server, app)

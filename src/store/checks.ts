@@ -8,7 +8,7 @@ import {
   type Statement,
 } from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
-import { utcText } from './session-keys.ts'
+import { endSession } from './session-keys.ts'
 
 /** What a decided check leaves behind. */
 export type CheckRecord = {
@@ -54,11 +54,7 @@ async function recordAlone(db: Database, { event, enrol, endSessionId }: CheckRe
   try {
     await db.transaction(async (tx) => {
       if (endSessionId !== undefined) {
-        const now = utcText(event.atMs)
-        const ended = await tx.run(
-          'UPDATE session_keys SET expires_at = ? WHERE session_id = ? AND expires_at > ?',
-          [now, endSessionId, now],
-        )
+        const ended = await tx.run(...endSession(endSessionId, event.atMs))
         if (ended !== 1) throw new SessionOver()
       }
       for (const statement of enrol === undefined ? [] : enrolLegacyDevice(enrol)) await tx.run(...statement)

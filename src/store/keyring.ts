@@ -47,7 +47,7 @@ function parseRing(file: string, text: string): Ring {
   } catch {
     throw broken('this is not JSON')
   }
-  const { current, keys } = content as { current?: unknown; keys?: Record<string, unknown> }
+  const { current, keys } = (content ?? {}) as { current?: unknown; keys?: Record<string, unknown> }
   const entries = Object.entries(keys ?? {}).map(([id, value]): [string, KeyObject] => {
     const bytes = typeof value === 'string' ? fromB64u(value) : null
     if (!KEY_ID.test(id) || bytes === null)

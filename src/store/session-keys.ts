@@ -1,5 +1,13 @@
 import { Coalescer } from './engine/coalescer.ts'
-import { type Database, insertMany, paddedList, placeholders, type Row, upsert } from './engine/database.ts'
+import {
+  type Database,
+  insertMany,
+  paddedList,
+  placeholders,
+  type Row,
+  type Statement,
+  upsert,
+} from './engine/database.ts'
 
 /** A row of `session_keys`. The key is wrapped; nothing here is secret without the key-encryption key. */
 export type SessionKeyRow = {
@@ -84,6 +92,17 @@ async function findRows(db: Database, ids: readonly string[]): Promise<(SessionK
   })
 }
 
+/**
+ * Ends a session that is still living; no row matches when it is over. It ends as of its beginning: ended as of now, it
+ * would still be living to a check whose now was read a moment before this one's.
+ */
+export function endSession(sessionId: string, nowMs: number): Statement {
+  return [
+    'UPDATE session_keys SET expires_at = created_at WHERE session_id = ? AND expires_at > ?',
+    [sessionId, utcText(nowMs)],
+  ]
+}
+
 async function eventIsAlive(db: Database): Promise<boolean> {
   if (db.dialect === 'sqlite') return false
   const rows = await db.all<{ silent_s: number }>(
@@ -119,11 +138,7 @@ export function sessionKeyStore(db: Database): SessionKeyStore {
         )
         return count?.failed_opens ?? 0
       }),
-    end: async (sessionId, nowMs) => {
-      const now = utcText(nowMs)
-      const sql = 'UPDATE session_keys SET expires_at = ? WHERE session_id = ? AND expires_at > ?'
-      return (await db.run(sql, [now, sessionId, now])) === 1
-    },
+    end: async (sessionId, nowMs) => (await db.run(...endSession(sessionId, nowMs))) === 1,
     removeExpired: async (beforeMs, limit) => {
       // MySQL deletes with LIMIT, SQLite does not: the ids of a batch serve both. LIMIT is spliced in, as MySQL takes
       // no bound number there.

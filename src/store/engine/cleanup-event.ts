@@ -12,17 +12,20 @@ const SCHEDULER_OFF =
  */
 export async function installCleanupEvent(db: Database): Promise<string[]> {
   if (db.dialect === 'sqlite') return []
-  try {
-    await db.run('DROP EVENT IF EXISTS cleanup_expired_sessions')
-    await db.run(cleanupEventSql())
-  } catch (error) {
-    if (!(error instanceof StoreError)) throw error
-    return [
-      `The EVENT cleanup_expired_sessions could not be made (${error.message}), so the server removes expired session ` +
-        'keys itself while it runs. To let the database do it, as its administrator:\n' +
-        '  GRANT EVENT ON <database>.* TO <this login>;\nand run "kunci migrate" again.',
-    ]
-  }
-  const [row] = await db.all<{ scheduler: string }>('SELECT @@event_scheduler AS scheduler')
-  return row?.scheduler === 'ON' ? [] : [SCHEDULER_OFF]
+  // Two that migrate at once would drop and make it in each other's way.
+  return db.exclusively(async (session) => {
+    try {
+      await session.run('DROP EVENT IF EXISTS cleanup_expired_sessions')
+      await session.run(cleanupEventSql())
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error
+      return [
+        `The EVENT cleanup_expired_sessions could not be made (${error.message}), so the server removes expired session ` +
+          'keys itself while it runs. To let the database do it, as its administrator:\n' +
+          '  GRANT EVENT ON <database>.* TO <this login>;\nand run "kunci migrate" again.',
+      ]
+    }
+    const [row] = await session.all<{ scheduler: string }>('SELECT @@event_scheduler AS scheduler')
+    return row?.scheduler === 'ON' ? [] : [SCHEDULER_OFF]
+  })
 }

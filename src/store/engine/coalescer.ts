@@ -1,9 +1,16 @@
 import { StoreError } from '../../errors.ts'
 import { DuplicateKeyError } from './database.ts'
 
-type Waiting<In, Out> = { item: In; resolve: (out: Out) => void; reject: (error: unknown) => void }
+type Waiting<In, Out> = {
+  item: In
+  sinceMs: number
+  resolve: (out: Out) => void
+  reject: (error: unknown) => void
+}
 
 const QUEUE_MAX = 10_000
+const WAIT_MAX_MS = 5000
+const TOO_FAR_BEHIND = 'the database is too far behind'
 
 /**
  * Gathers calls of the same moment into one: one statement, one commit, one wait for the disk. What arrives while a
@@ -28,12 +35,14 @@ export class Coalescer<In, Out> {
     this.#lanes = limits.lanes
   }
 
-  /** @throws {StoreError} at once when {@link QUEUE_MAX} calls are waiting already: better a 503 than a heap of them. */
+  /**
+   * @throws {StoreError} at once when {@link QUEUE_MAX} calls are waiting already, and for one that has waited
+   *   {@link WAIT_MAX_MS}: better a 503 than a heap of them.
+   */
   submit(item: In): Promise<Out> {
-    if (this.#queue.length >= QUEUE_MAX)
-      return Promise.reject(new StoreError('the database is too far behind'))
+    if (this.#queue.length >= QUEUE_MAX) return Promise.reject(new StoreError(TOO_FAR_BEHIND))
     return new Promise((resolve, reject) => {
-      this.#queue.push({ item, resolve, reject })
+      this.#queue.push({ item, sinceMs: performance.now(), resolve, reject })
       this.#schedule()
     })
   }
@@ -50,11 +59,20 @@ export class Coalescer<In, Out> {
 
   async #runLane(): Promise<void> {
     this.#busyLanes++
+    this.#refuseStale()
     const batch = this.#queue.splice(0, this.#maxItems)
     this.#schedule()
-    await this.#settle(batch)
+    if (batch.length > 0) await this.#settle(batch)
     this.#busyLanes--
     this.#schedule()
+  }
+
+  /** Behind a database that hangs the last of a long queue would otherwise hear of it minutes later. */
+  #refuseStale(): void {
+    const staleMs = performance.now() - WAIT_MAX_MS
+    const firstFresh = this.#queue.findIndex(({ sinceMs }) => sinceMs > staleMs)
+    const stale = this.#queue.splice(0, firstFresh === -1 ? this.#queue.length : firstFresh)
+    for (const { reject } of stale) reject(new StoreError(TOO_FAR_BEHIND))
   }
 
   async #settle(batch: Waiting<In, Out>[]): Promise<void> {

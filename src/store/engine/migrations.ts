@@ -48,17 +48,21 @@ export async function schemaStatus(session: Session, dialect: Database['dialect'
   }))
   for (const name of applied.keys())
     if (!known.some((migration) => migration.name === name)) migrations.push({ name, state: 'unknown' })
-  const damage = expectedTables().flatMap((table) => {
+  const damage = expectedTables(dialect).flatMap((table) => {
     const columns = actual.get(table.name)
     if (!applied.has(table.migration)) return []
     if (columns === undefined)
       return [`table ${table.name} is missing: run "kunci migrate" to create it anew, empty`]
     return table.columns
       .filter((column) => !columns.has(column.name))
-      .map(
-        ({ name, definition }) =>
-          `${table.name}.${name} is missing: ALTER TABLE ${table.name} ADD ${name} ${definition};`,
-      )
+      .map(({ name, definition, keys }) => {
+        const additions = [`${name} ${definition}`, ...keys].map((addition) => `ADD ${addition}`)
+        const remedy =
+          dialect === 'mysql'
+            ? `run this SQL: ALTER TABLE ${table.name} ${additions.join(', ')};`
+            : 'restore kunci.db from a backup'
+        return `${table.name}.${name} is missing: ${remedy}`
+      })
   })
   return { migrations, damage }
 }
@@ -80,7 +84,7 @@ export function requireWholeSchema({ migrations, damage }: SchemaStatus): void {
 /** A table under one of our names that we did not make stops everything before the first statement. */
 async function refuseForeignTables(session: Session, dialect: Database['dialect']): Promise<void> {
   const actual = await actualColumns(session, dialect)
-  const own = expectedTables()
+  const own = expectedTables(dialect)
   const bootstrap = own.find(({ migration }) => migration === BOOTSTRAP)
   const isOurs = (table: (typeof own)[number]) =>
     table.columns.every(({ name }) => actual.get(table.name)?.has(name) ?? true)
@@ -89,7 +93,7 @@ async function refuseForeignTables(session: Session, dialect: Database['dialect'
   const foreign = own.filter((table) => {
     if (!actual.has(table.name)) return false
     const adoptable = table.migration === BOOTSTRAP || CONTRACT_TABLES.has(table.name)
-    return adoptable ? !isOurs(table) : !applied.has(table.migration)
+    return !applied.has(table.migration) && !(adoptable && isOurs(table))
   })
   if (foreign.length === 0) return
   const names = foreign.map(({ name }) => name)
@@ -152,7 +156,7 @@ export async function migrate(db: Database, work: MigrationWork): Promise<string
     if (foreign.length > 0) requireWholeSchema(status)
     const actual = await actualColumns(session, db.dialect)
     const maimed = new Set(
-      expectedTables()
+      expectedTables(db.dialect)
         .filter(({ name }) => !actual.has(name))
         .map(({ migration }) => migration),
     )

@@ -11,7 +11,6 @@ import {
 } from './database.ts'
 
 const STATEMENT_TIMEOUT_MS = 5000
-const NO_TIMEOUT = 0
 /** One lock for each database: several Kuncis may share a server. */
 const MIGRATION_LOCK = "CONCAT('kunci.', LEFT(SHA1(DATABASE()), 40))"
 const CLOCK_INTERVAL_MS = 60_000
@@ -31,24 +30,37 @@ type MysqlError = Error & { errno?: number; code?: string; fatal?: boolean }
 function asStoreError(error: unknown): StoreError {
   const { errno, code, message } = error as MysqlError
   const Kind = errno === ER_DUP_ENTRY ? DuplicateKeyError : StoreError
-  return new Kind(`MySQL: ${code ?? ''} ${message}`, { cause: error })
+  return new Kind(`MySQL: ${code === undefined ? '' : `${code} `}${message}`, { cause: error })
 }
 
 function isDeadlock(error: unknown): boolean {
   return error instanceof StoreError && (error.cause as MysqlError | undefined)?.errno === ER_LOCK_DEADLOCK
 }
 
+/**
+ * What `work` settles to, or an error once it has taken as long as a statement may. mysql2's own time-out starts when a
+ * statement is prepared and its turn has come: a server that hangs before that would be waited for for ever.
+ */
+function inTime<T>(work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`no answer within ${STATEMENT_TIMEOUT_MS} ms`)),
+      STATEMENT_TIMEOUT_MS,
+    )
+    work.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
+}
+
 async function execute(
   connection: PoolConnection,
   sql: string,
   params: readonly Value[],
-  timeout: number,
+  isTimed: boolean,
 ): Promise<unknown> {
   try {
     // Without parameters the text protocol: DDL and compound statements cannot be prepared.
-    const options = timeout === NO_TIMEOUT ? { sql } : { sql, timeout }
-    const [result] =
-      params.length === 0 ? await connection.query(options) : await connection.execute(options, [...params])
+    const answer = params.length === 0 ? connection.query(sql) : connection.execute(sql, [...params])
+    const [result] = await (isTimed ? inTime<[unknown, unknown]>(answer) : answer)
     return result
   } catch (error) {
     // After a time-out or a protocol error nobody knows what the connection will answer next.
@@ -57,12 +69,12 @@ async function execute(
   }
 }
 
-function session(connection: PoolConnection, timeout = STATEMENT_TIMEOUT_MS): Session {
+function session(connection: PoolConnection, isTimed = true): Session {
   return {
     all: async <T extends Row>(sql: string, params: readonly Value[] = []) =>
-      (await execute(connection, sql, params, timeout)) as T[],
+      (await execute(connection, sql, params, isTimed)) as T[],
     run: async (sql, params = []) =>
-      ((await execute(connection, sql, params, timeout)) as { affectedRows: number }).affectedRows,
+      ((await execute(connection, sql, params, isTimed)) as { affectedRows: number }).affectedRows,
   }
 }
 
@@ -138,32 +150,42 @@ export class MysqlDatabase implements Database {
 
   async close(): Promise<void> {
     clearInterval(this.#clockTimer)
-    await this.#pool.end()
+    // A server that is gone or hangs takes no leave, and holds up nobody's.
+    await inTime(this.#pool.end()).catch(() => undefined)
   }
 
   /** Under a named lock that the server gives back by itself when this connection dies. */
   exclusively<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#with(async (connection) => {
-      const own = session(connection, NO_TIMEOUT)
+      const own = session(connection, false)
       const [row] = await own.all<{ got: number | null }>(`SELECT GET_LOCK(${MIGRATION_LOCK}, 600) AS got`)
       if (row?.got !== 1)
         throw new StoreError('MySQL: another process has been changing the tables for ten minutes')
       try {
         return await work(own)
       } finally {
-        await own.all(`SELECT RELEASE_LOCK(${MIGRATION_LOCK})`)
+        // Where the connection is lost the server has given the lock back, and what went wrong is known already.
+        await own.all(`SELECT RELEASE_LOCK(${MIGRATION_LOCK})`).catch(() => undefined)
       }
     })
   }
 
   async #with<T>(work: (connection: PoolConnection) => Promise<T>): Promise<T> {
-    const connection = await this.#pool.getConnection().catch((error: unknown) => {
-      throw asStoreError(error)
-    })
+    const connection = await this.#borrow()
     try {
       return await work(connection)
     } finally {
       connection.release()
+    }
+  }
+
+  async #borrow(): Promise<PoolConnection> {
+    const connection = this.#pool.getConnection()
+    try {
+      return await inTime(connection)
+    } catch (error) {
+      connection.then((late) => late.release()).catch(() => undefined)
+      throw asStoreError(error)
     }
   }
 

@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
 import type { Database, Session, Value } from './database.ts'
 
 const SQL_DIRECTORY = new URL('../../../sql/', import.meta.url)
 const MIGRATION_FILE = /^(\d{4}_[a-z_]+)(?:\.(mysql|sqlite))?\.sql$/
 const STATEMENT_END = /;\s*\n/
 const COMMENT_LINE = /^--.*$/gm
+const CREATE_TABLE = /^CREATE TABLE IF NOT EXISTS (\w+)/
+const COLUMN_LINE = /^ {2}([a-z]\w*) (.+?),?$/gm
+/** A key of one column: it goes when its column goes. */
+const KEY_LINE = /^ {2}((?:PRIMARY|UNIQUE|KEY)\b.*\((\w+)\)),?$/gm
 
 export type Migration = {
   readonly name: string
@@ -14,7 +17,7 @@ export type Migration = {
   readonly statements: readonly string[]
 }
 
-export type Column = { readonly name: string; readonly definition: string }
+export type Column = { readonly name: string; readonly definition: string; readonly keys: readonly string[] }
 export type Table = { readonly name: string; readonly migration: string; readonly columns: readonly Column[] }
 
 function readSql(file: string): string {
@@ -43,29 +46,21 @@ export function migrationsFor(dialect: Database['dialect']): Migration[] {
     })
 }
 
-/** The tables as they must be, read back from an empty SQLite that ran the files: no second description to keep true. */
-export function expectedTables(): Table[] {
-  const db = new DatabaseSync(':memory:')
-  const tables: Table[] = []
-  for (const { name: migration, statements } of migrationsFor('sqlite'))
-    for (const statement of statements) {
-      db.exec(statement)
-      const [, name] = /^CREATE TABLE IF NOT EXISTS (\w+)/.exec(statement) ?? []
-      if (name === undefined) continue
-      const columns = db
-        .prepare(`SELECT name, type, "notnull" AS required FROM pragma_table_info(?)`)
-        .all(name)
-      tables.push({
-        name,
-        migration,
-        columns: columns.map((column) => ({
-          name: String(column.name),
-          definition: `${column.type}${column.required ? ' NOT NULL' : ''}`,
-        })),
-      })
-    }
-  db.close()
-  return tables
+/** The tables as the files make them. There each column and each key stands on a line of its own. */
+export function expectedTables(dialect: Database['dialect']): Table[] {
+  return migrationsFor(dialect).flatMap(({ name: migration, statements }) =>
+    statements.flatMap((statement) => {
+      const [, name] = CREATE_TABLE.exec(statement) ?? []
+      if (name === undefined) return []
+      const keys = [...statement.matchAll(KEY_LINE)].map(([, key = '', column = '']) => ({ key, column }))
+      const columns = [...statement.matchAll(COLUMN_LINE)].map(([, column = '', definition = '']) => ({
+        name: column,
+        definition,
+        keys: keys.filter((key) => key.column === column).map(({ key }) => key),
+      }))
+      return [{ name, migration, columns }]
+    }),
+  )
 }
 
 /** The columns that each table of this database has now; a table that is not there has none. */
@@ -78,7 +73,7 @@ export async function actualColumns(
       ? `SELECT table_name AS table_name, column_name AS column_name FROM information_schema.columns
          WHERE table_schema = DATABASE()`
       : `SELECT m.name AS table_name, c.name AS column_name FROM sqlite_master m, pragma_table_info(m.name) c
-         WHERE m.type = 'table'`,
+         WHERE m.type IN ('table', 'view')`,
   )
   const tables = new Map<string, Set<string>>()
   for (const { table_name, column_name } of rows) {

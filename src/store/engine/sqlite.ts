@@ -27,8 +27,10 @@ class WorkerLink {
     this.#path = path
   }
 
-  call(call: Call): Promise<Reply> {
-    const worker = this.#started()
+  /** @param worker the one that began the transaction which this call is part of. */
+  call(call: Call, worker = this.worker()): Promise<Reply> {
+    // Its rest would be committed without its beginning by the thread that took over.
+    if (worker !== this.#worker) return Promise.reject(new StoreError('SQLite: the transaction is lost'))
     const id = ++this.#lastId
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
@@ -36,10 +38,12 @@ class WorkerLink {
     })
   }
 
-  #started(): Worker {
+  worker(): Worker {
     if (this.#worker !== undefined) return this.#worker
     const worker = new Worker(new URL(`./sqlite-worker${extname(import.meta.url)}`, import.meta.url), {
       workerData: this.#path,
+      // Loaders and the like that this process was started with are nothing to a thread that holds a file.
+      execArgv: [],
     })
     this.#worker = worker
     worker.on('message', (reply: Reply) => this.#settle(reply))
@@ -73,8 +77,10 @@ export class SqliteDatabase implements Database {
   readonly dialect = 'sqlite'
   readonly clock: Clock = systemClock
   readonly #link: WorkerLink
-  /** Settles when the last write that was let in is done: one writer at a time. */
-  #lastWrite: Promise<unknown> = Promise.resolve()
+  /** Settles when the last transaction that was let in is over. */
+  #lastTransaction: Promise<unknown> = Promise.resolve()
+  /** Writes of one message each. Several may be under way: the worker does one after the other, and never waits for us. */
+  readonly #writes = new Set<Promise<unknown>>()
 
   constructor(path: string) {
     this.#link = new WorkerLink(path)
@@ -85,24 +91,27 @@ export class SqliteDatabase implements Database {
   }
 
   run(sql: string, params: readonly Value[] = []): Promise<number> {
-    return this.#alone(async () => (await this.#link.call({ kind: 'run', sql, params })).changes ?? 0)
+    return this.#betweenTransactions(
+      async () => (await this.#link.call({ kind: 'run', sql, params })).changes ?? 0,
+    )
   }
 
   batch(statements: readonly Statement[]): Promise<void> {
-    return this.#alone(async () => {
+    return this.#betweenTransactions(async () => {
       await this.#link.call({ kind: 'batch', statements })
     })
   }
 
   transaction<T>(work: (tx: Session) => Promise<T>): Promise<T> {
     return this.#alone(async () => {
-      await this.#link.call({ kind: 'begin' })
+      const worker = this.#link.worker()
+      await this.#link.call({ kind: 'begin' }, worker)
       try {
-        const result = await work(this.#session)
-        await this.#link.call({ kind: 'commit' })
+        const result = await work(this.#sessionOn(worker))
+        await this.#link.call({ kind: 'commit' }, worker)
         return result
       } catch (error) {
-        await this.#link.call({ kind: 'rollback' }).catch(() => undefined)
+        await this.#link.call({ kind: 'rollback' }, worker).catch(() => undefined)
         throw error
       }
     })
@@ -116,15 +125,30 @@ export class SqliteDatabase implements Database {
     await this.#alone(() => this.#link.call({ kind: 'close' }))
   }
 
-  readonly #session: Session = {
-    all: async <T extends Row>(sql: string, params: readonly Value[] = []) =>
-      (await this.#link.call({ kind: 'all', on: 'writer', sql, params })).rows as T[],
-    run: async (sql, params = []) => (await this.#link.call({ kind: 'run', sql, params })).changes ?? 0,
+  #sessionOn(worker: Worker): Session {
+    return {
+      all: async <T extends Row>(sql: string, params: readonly Value[] = []) =>
+        (await this.#link.call({ kind: 'all', on: 'writer', sql, params }, worker)).rows as T[],
+      run: async (sql, params = []) =>
+        (await this.#link.call({ kind: 'run', sql, params }, worker)).changes ?? 0,
+    }
+  }
+
+  #betweenTransactions<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#lastTransaction.then(work)
+    const settled = result
+      .catch(() => undefined)
+      .then(() => {
+        this.#writes.delete(settled)
+      })
+    this.#writes.add(settled)
+    return result
   }
 
   #alone<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#lastWrite.then(work)
-    this.#lastWrite = result.catch(() => undefined)
+    const before = [this.#lastTransaction, ...this.#writes]
+    const result = Promise.all(before).then(work)
+    this.#lastTransaction = result.catch(() => undefined)
     return result
   }
 }
