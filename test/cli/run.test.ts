@@ -5,6 +5,7 @@ import t from 'tap'
 import type { Command } from '../../src/cli/command.ts'
 import { EXIT } from '../../src/cli/failure.ts'
 import { COMMON_OPTIONS, optionDoc, optionsOf, placeholder, spelling } from '../../src/cli/help.ts'
+import { facts, jsonText } from '../../src/cli/output.ts'
 import { COMMANDS } from '../../src/cli/run.ts'
 import { asExpiry } from '../../src/cli/values.ts'
 import { failure, json, kunci } from '../support/cli.ts'
@@ -158,6 +159,23 @@ t.test('config shows what is in force and masks secrets', async (t) => {
   const { stdout } = await kunci(env, 'config')
   t.match(stdout, /^JWT_SECRET +\*\*\* +set$/m)
   t.notMatch(stdout, /hunter2|opensesame/)
+})
+
+t.test('nothing that is printed steers the terminal, and JSON reads back as it was', async (t) => {
+  const nasty = 'a\u001b[2Jb\nc\u009bd\u202ee'
+  t.equal(facts({ text: nasty, none: null }), 'text  a\\u001b[2Jb\\nc\\u009bd\\u202ee\nnone  -')
+  t.notMatch(jsonText({ [nasty]: [nasty] }), /[^\n\x20-\x7e]/)
+  t.same(JSON.parse(jsonText({ [nasty]: [nasty] })), { [nasty]: [nasty] })
+})
+
+t.test('a database that cannot be reached is named, its password is not', async (t) => {
+  const env = { DATABASE_URL: `mysql://kunci:hunter2@127.0.0.1:${await freePort()}/shop` }
+  for (const argv of [['products', 'list'], ['migrate'], ['migrate', 'status'], ['serve']]) {
+    const { code, stderr } = await kunci({ ...env, DATA_DIR: t.testdirName }, ...argv)
+    t.equal(code, 5)
+    t.match(stderr, /^kunci: The database shop on 127\.0\.0\.1:\d+ cannot be used as kunci: .*ECONNREFUSED/)
+    t.notMatch(stderr, 'hunter2')
+  }
 })
 
 t.test('.env is read, the environment wins, and one that cannot be read stops', async (t) => {

@@ -39,7 +39,7 @@ for (const suite of ['S1', 'S2', 'S3'] as Suite[]) {
     const twoIds = new Map([...keks, ['k2', key(row.kek)]])
     t.equal(unwrapSessionKey(twoIds, context, column.replace('.k1.', '.k2.')), null, 'key id edited')
     t.equal(
-      unwrapSessionKey(new Map([['k1', key('5a'.repeat(31) + '00')]]), context, column),
+      unwrapSessionKey(new Map([['k1', key(`${'5a'.repeat(31)}00`)]]), context, column),
       null,
       'another key',
     )
