@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from './clock.ts'
 import type { Config } from './config.ts'
@@ -22,7 +22,14 @@ import { checkStore } from './store/checks.ts'
 import { deviceStore } from './store/devices.ts'
 import { installCleanupEvent } from './store/engine/cleanup-event.ts'
 import type { Database } from './store/engine/database.ts'
-import { type MigrationWork, migrate, requireWholeSchema, schemaStatus } from './store/engine/migrations.ts'
+import {
+  type MigrationWork,
+  migrate,
+  requireWholeSchema,
+  type SchemaStatus,
+  schemaStatus,
+  untouchedStatus,
+} from './store/engine/migrations.ts'
 import { MysqlDatabase } from './store/engine/mysql.ts'
 import { adoptSessionKeys, type WrapPlainRow } from './store/engine/session-keys-adoption.ts'
 import { SqliteDatabase } from './store/engine/sqlite.ts'
@@ -39,11 +46,17 @@ export type Ports = { readonly logger: Logger; readonly clock?: Clock; readonly 
 
 export type App = Awaited<ReturnType<typeof createApp>>
 
+function sqlitePath({ dataDir }: Config): string {
+  return join(dataDir, 'kunci.db')
+}
+
 /** @throws {SetupError} when the database cannot be reached, with the address but never the password. */
 export async function openDatabase(config: Config): Promise<Database> {
   if (config.databaseUrl === undefined) {
     mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
-    return new SqliteDatabase(join(config.dataDir, 'kunci.db'))
+    // Its owner's alone wherever it lies; SQLite gives its other files the same mode.
+    closeSync(openSync(sqlitePath(config), 'a', 0o600))
+    return new SqliteDatabase(sqlitePath(config))
   }
   try {
     return await MysqlDatabase.open(config.databaseUrl, config.databasePoolSize)
@@ -73,6 +86,26 @@ function plainRowWrapper(keyring: Keyring, random: Random): WrapPlainRow {
   }
 }
 
+async function openKeys(db: Database, { keysDir, jwtSecret }: Config, random: Random) {
+  const known = await readKeyChecks(db)
+  const opened = openKeyring(keysDir, known, { random, jwtSecret })
+  await noteKeyChecks(db, known, keyChecksOf(opened.keyring))
+  return opened
+}
+
+/** The keys come first, as old rows are wrapped with them; their check values last, as they need a table. */
+async function bringUpToDate(db: Database, { keysDir, jwtSecret }: Config, random: Random) {
+  const known = await readKeyChecks(db)
+  const { keyring, created } = openKeyring(keysDir, known, { random, jwtSecret })
+  const wrap = plainRowWrapper(keyring, random)
+  const work: MigrationWork = {
+    '0001_session_keys': (session) => adoptSessionKeys(session, db.dialect, wrap),
+  }
+  const applied = await migrate(db, work)
+  await noteKeyChecks(db, known, keyChecksOf(keyring))
+  return { keyring, created, applied }
+}
+
 /**
  * Opens database and keys and brings the tables up to date.
  * @returns the names of the migrations that were run, and what could not be set up but can be done without.
@@ -81,22 +114,16 @@ function plainRowWrapper(keyring: Keyring, random: Random): WrapPlainRow {
 export async function migrateDatabase(config: Config, { random = pooledRandom() }: Partial<Ports> = {}) {
   const db = await openDatabase(config)
   try {
-    const known = await readKeyChecks(db)
-    const { keyring, created } = openKeyring(config.keysDir, known, { random, jwtSecret: config.jwtSecret })
-    const work: MigrationWork = {
-      '0001_session_keys': (session) =>
-        adoptSessionKeys(session, db.dialect, plainRowWrapper(keyring, random)),
-    }
-    const applied = await migrate(db, work)
-    await noteKeyChecks(db, known, keyChecksOf(keyring))
+    const { applied, created } = await bringUpToDate(db, config, random)
     return { applied, createdKeys: created, warnings: await installCleanupEvent(db) }
   } finally {
     await db.close()
   }
 }
 
-/** How far the tables are, without changing anything. */
-export async function databaseStatus(config: Config) {
+/** How far the tables are, without changing anything: an SQLite file that is not there is not made either. */
+export async function databaseStatus(config: Config): Promise<SchemaStatus> {
+  if (config.databaseUrl === undefined && !existsSync(sqlitePath(config))) return untouchedStatus('sqlite')
   const db = await openDatabase(config)
   try {
     return await schemaStatus(db, db.dialect)
@@ -111,14 +138,11 @@ export async function databaseStatus(config: Config) {
  */
 export async function createApp(config: Config, ports: Ports) {
   const { logger, random = pooledRandom() } = ports
-  const setup = config.databaseUrl === undefined ? await migrateDatabase(config, ports) : undefined
   const db = await openDatabase(config)
   try {
+    const updated = db.dialect === 'sqlite' ? await bringUpToDate(db, config, random) : undefined
     requireWholeSchema(await schemaStatus(db, db.dialect))
-    const known = await readKeyChecks(db)
-    const { keyring, created } = openKeyring(config.keysDir, known, { random, jwtSecret: config.jwtSecret })
-    await noteKeyChecks(db, known, keyChecksOf(keyring))
-    const createdKeys = [...(setup?.createdKeys ?? []), ...created]
+    const { keyring, created: createdKeys } = updated ?? (await openKeys(db, config, random))
     return {
       config,
       createdKeys,

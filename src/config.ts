@@ -6,15 +6,15 @@ type Env = Readonly<Record<string, string | undefined>>
 
 type Setting<T> = {
   readonly env: string
-  /** What an unset variable stands for, as it would be written in `.env`. */
-  readonly fallback?: string
+  /** What an unset variable stands for, as it would be written in `.env`; it may follow from another one. */
+  readonly fallback?: string | ((env: Env) => string)
   readonly doc: string
   readonly secret?: true
   /** @throws {Error} with a message that ends the sentence "`<ENV>` …". */
   readonly parse: (text: string) => T
 }
 
-function setting<T>(row: Setting<T> & { fallback: string }): Setting<T> {
+function setting<T>(row: Setting<T> & { fallback: NonNullable<Setting<T>['fallback']> }): Setting<T> {
   return row
 }
 
@@ -101,8 +101,9 @@ export const SETTINGS = {
     parse: asPath,
     doc: 'Where kunci.db, keys and certificates are kept.',
   }),
-  keysDir: optional({
+  keysDir: setting({
     env: 'KEYS_DIR',
+    fallback: ({ DATA_DIR }) => join(DATA_DIR || './data', 'keys'),
     parse: asPath,
     doc: 'Where the secret keys are kept, readable by their owner alone. Default: DATA_DIR/keys.',
   }),
@@ -178,15 +179,13 @@ export const SETTINGS = {
 } as const
 
 /** Every setting, parsed. */
-export type Config = { readonly [K in keyof typeof SETTINGS]: ReturnType<(typeof SETTINGS)[K]['parse']> } & {
-  readonly keysDir: string
-}
+export type Config = { readonly [K in keyof typeof SETTINGS]: ReturnType<(typeof SETTINGS)[K]['parse']> }
 
 const NAMES = Object.keys(SETTINGS) as (keyof typeof SETTINGS)[]
 
 /** A variable that is set to nothing counts as not set, as `.env` files and container managers leave such lines. */
 function textOf(env: Env, { env: name, fallback }: Setting<unknown>): string | undefined {
-  return env[name] || fallback
+  return env[name] || (typeof fallback === 'function' ? fallback(env) : fallback)
 }
 
 /**
@@ -212,7 +211,6 @@ export function loadConfig(env: Env): Config {
     throw new SetupError(
       `These settings cannot be used:\n${mistakes.map((line) => `  ${line}`).join('\n')}\nRun "kunci config --help" for all of them.`,
     )
-  values.keysDir ??= join(String(values.dataDir), 'keys')
   return values as Config
 }
 

@@ -17,7 +17,7 @@ t.test('docs/settings.md and .env.example name every setting, with its default, 
     [...envs].sort(),
   )
   for (const row of Object.values(SETTINGS)) {
-    const fallback = 'fallback' in row ? row.fallback : undefined
+    const fallback = 'fallback' in row && typeof row.fallback === 'string' ? row.fallback : undefined
     t.match(
       read('docs/settings.md'),
       `| \`${row.env}\` | ${fallback === undefined ? '' : `\`${fallback}\``} | ${row.doc} |`,

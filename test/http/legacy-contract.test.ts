@@ -250,17 +250,17 @@ for (const { name, freshConfig } of DATABASES) {
         await bench.app.products.create(ACTOR, 'demo', 'Demo')
         const { token, claims } = await handOut(bench)
         const good = encrypt(claims, HWID)
-        const flipped = good.slice(0, -1) + (good.endsWith('0') ? '1' : '0')
+        const badPadding = encrypt(claims, 'no padding byte', 0)
         const bad = [
           '',
           'zz',
           'a',
           good.slice(0, -2),
           good.slice(2),
-          flipped,
+          badPadding,
           `${good} `,
           `0x${good}`,
-          encrypt({ ...claims, key: 'ab'.repeat(32) }, HWID),
+          encrypt(claims, 'other padding..', 17),
         ]
         for (const hwid of [...bad, ...bad].slice(0, 15)) {
           const reply = await postCheck(bench, token, { hwid })

@@ -67,6 +67,11 @@ export async function schemaStatus(session: Session, dialect: Database['dialect'
   return { migrations, damage }
 }
 
+/** The status of a database that does not exist yet. */
+export function untouchedStatus(dialect: Database['dialect']): SchemaStatus {
+  return { migrations: migrationsFor(dialect).map(({ name }) => ({ name, state: 'pending' })), damage: [] }
+}
+
 /** @throws {SetupError} unless every migration is applied and every table whole; the message names the command. */
 export function requireWholeSchema({ migrations, damage }: SchemaStatus): void {
   const behind = migrations.filter(({ state }) => state !== 'applied')
