@@ -16,3 +16,4 @@ CREATE TABLE IF NOT EXISTS kunci_events (
 ) /*! ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin */;
 CREATE INDEX kunci_events_type ON kunci_events (type, id);
 CREATE INDEX kunci_events_support_code ON kunci_events (support_code);
+CREATE INDEX kunci_events_licence ON kunci_events (licence_id, id);

@@ -23,6 +23,7 @@ import { deviceStore } from './store/devices.ts'
 import { installCleanupEvent } from './store/engine/cleanup-event.ts'
 import type { Database } from './store/engine/database.ts'
 import {
+  isWhole,
   type MigrationWork,
   migrate,
   requireWholeSchema,
@@ -38,7 +39,7 @@ import { currentKey, type Keyring, keyChecksOf, openKeyring } from './store/keyr
 import { licenceStore } from './store/licences.ts'
 import { productStore } from './store/products.ts'
 import { sessionKeyStore } from './store/session-keys.ts'
-import { noteKeyChecks, readKeyChecks } from './store/settings.ts'
+import { noteKeyChecks, pinger, readKeyChecks } from './store/settings.ts'
 import { tokenStore } from './store/tokens.ts'
 
 /** What a test or an embedder may put in the place of the real thing. */
@@ -50,12 +51,21 @@ function sqlitePath({ dataDir }: Config): string {
   return join(dataDir, 'kunci.db')
 }
 
+/** Never opens a file that is there: closing it again would drop the locks that SQLite holds on it in this process. */
+function makePrivateFile(path: string): void {
+  try {
+    closeSync(openSync(path, 'wx', 0o600))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+}
+
 /** @throws {SetupError} when the database cannot be reached, with the address but never the password. */
 export async function openDatabase(config: Config): Promise<Database> {
   if (config.databaseUrl === undefined) {
     mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
-    // Its owner's alone wherever it lies; SQLite gives its other files the same mode.
-    closeSync(openSync(sqlitePath(config), 'a', 0o600))
+    // Its owner's alone, wherever it lies; SQLite gives its other files the same mode.
+    makePrivateFile(sqlitePath(config))
     return new SqliteDatabase(sqlitePath(config))
   }
   try {
@@ -140,8 +150,11 @@ export async function createApp(config: Config, ports: Ports) {
   const { logger, random = pooledRandom() } = ports
   const db = await openDatabase(config)
   try {
-    const updated = db.dialect === 'sqlite' ? await bringUpToDate(db, config, random) : undefined
-    requireWholeSchema(await schemaStatus(db, db.dialect))
+    const status = await schemaStatus(db, db.dialect)
+    // Only where there is something to do: reading must not wait for somebody else's write lock.
+    const updated =
+      db.dialect === 'sqlite' && !isWhole(status) ? await bringUpToDate(db, config, random) : undefined
+    requireWholeSchema(updated === undefined ? status : await schemaStatus(db, db.dialect))
     const { keyring, created: createdKeys } = updated ?? (await openKeys(db, config, random))
     return {
       config,
@@ -160,8 +173,9 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
   const onError = (error: unknown) => logger.error({ event: 'background.failed', err: error })
   const sessionKeyRows = sessionKeyStore(db)
   const licenceRows = licenceStore(db)
+  const blocks = blockStore(db)
   const events = createEvents({ store: eventStore(db), clock, random, onError })
-  const limits = createLimits({ perMinute: config.rateLimitPerMinute, blocks: blockStore(db), events, clock })
+  const limits = createLimits({ perMinute: config.rateLimitPerMinute, blocks, events, clock })
   const products = createProducts({
     store: productStore(db),
     ...{ events, clock, random, legacyProduct: config.legacyProduct },
@@ -177,7 +191,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
     store: checkStore(db),
     ...{ sessionKeys, recognition, products, limits, events, clock, singleUse: config.legacySingleUse },
   })
-  const cleanup = createCleanup({ store: sessionKeyRows, clock, onError })
+  const cleanup = createCleanup({ store: sessionKeyRows, blocks, clock, onError })
   return {
     logger,
     clock,
@@ -193,9 +207,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
     devices: createDevices({ store: deviceStore(db), licences, events, clock }),
     tokens: createTokens({ store: tokenStore(db), events, clock, random }),
     /** @throws {StoreError} while the database does not answer. */
-    ping: async () => {
-      await db.all('SELECT 1 FROM kunci_settings WHERE name = ?', ['ping'])
-    },
+    ping: pinger(db),
     close: async () => {
       await events.close().catch(onError)
       await db.close()

@@ -47,12 +47,16 @@ function asOneOf<T extends string>(...values: readonly T[]): (text: string) => T
   }
 }
 
+const MYSQL_URL = /^(?:mysql|mariadb):\/\//
+
+/** Options in the query could undo what the connection relies on; the one that is understood is `ssl=true`. */
 function asMysqlUrl(text: string): string {
-  const url = URL.parse(text)
-  if (url === null || !['mysql:', 'mariadb:'].includes(url.protocol))
-    throw new Error('must look like mysql://user:password@host:3306/database')
+  const url = MYSQL_URL.test(text) ? URL.parse(text.replace(/^mariadb/, 'mysql')) : null
+  if (url === null) throw new Error('must look like mysql://user:password@host:3306/database')
   if (url.hostname === '' || url.pathname.length < 2) throw new Error('must name a host and a database')
-  return `mysql:${text.slice(url.protocol.length)}`
+  if (/%(?![0-9a-f]{2})/i.test(text)) throw new Error('has a % in it that must be written %25')
+  if (!['', '?ssl=true'].includes(url.search)) throw new Error('takes no option but ?ssl=true')
+  return url.href
 }
 
 function asTimeZone(text: string): string {
@@ -87,7 +91,7 @@ export const SETTINGS = {
     env: 'DATABASE_URL',
     parse: asMysqlUrl,
     secret: true,
-    doc: 'mysql://user:password@host:3306/database. Without it an SQLite file in DATA_DIR is used.',
+    doc: 'mysql://user:password@host:3306/database, with ?ssl=true over TLS. Without it an SQLite file in DATA_DIR is used.',
   }),
   databasePoolSize: setting({
     env: 'DATABASE_POOL_SIZE',
@@ -221,10 +225,10 @@ export type SettingInForce = {
   doc: string
 }
 
+/** A secret as it may be shown: of a database address all but the password, of anything else nothing. */
 function masked(text: string): string {
-  return text.startsWith('mysql:') || text.startsWith('mariadb:')
-    ? text.replace(/(:\/\/[^:@/]*):.*@/, '$1:***@')
-    : '***'
+  const shown = /^((?:mysql|mariadb):\/\/[^:@/?#]*)(?::.*)?(@[^@?]*)$/.exec(text)
+  return shown === null ? '***' : `${shown[1]}:***${shown[2]}`
 }
 
 /** What `kunci config` prints: each setting as it would be written in `.env`, with secrets masked. */

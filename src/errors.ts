@@ -43,8 +43,8 @@ export const ERRORS = {
   ],
   legacy_product_unset: [
     503,
-    'Several products exist and LEGACY_PRODUCT names none of them.',
-    'Ada beberapa produk dan LEGACY_PRODUCT belum menunjuk salah satunya.',
+    'It is not settled whose customers the old programs are: LEGACY_PRODUCT names no product.',
+    'Belum jelas pelanggan siapa program lama ini: LEGACY_PRODUCT tidak menunjuk produk mana pun.',
   ],
   legacy_disabled: [
     503,

@@ -3,7 +3,6 @@
  * preceded by its length, and a decoder accepts exactly the strings that its encoder makes.
  */
 
-const HEX = /^(?:[0-9a-f]{2})*$/
 const B64U = /^[A-Za-z0-9_-]*$/
 
 /** One unsigned byte. `value` is 0..255. */
@@ -37,9 +36,4 @@ export function fromB64u(text: string): Buffer | null {
   if (!B64U.test(text)) return null
   const bytes = Buffer.from(text, 'base64url')
   return bytes.toString('base64url') === text ? bytes : null
-}
-
-/** Decodes lower-case hex, or returns `null` for anything else (odd length, upper case, other characters). */
-export function fromHex(text: string): Buffer | null {
-  return HEX.test(text) ? Buffer.from(text, 'hex') : null
 }

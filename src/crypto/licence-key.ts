@@ -39,13 +39,18 @@ export function licenceKeyFrom(random: Uint8Array): LicenceKey {
   return (first24 + checkSymbol(first24)) as LicenceKey
 }
 
+/** A licence key as a person typed it, made even: upper case, no spaces or dashes, O read as 0, I and L as 1. */
+export function normaliseLicenceKey(text: string): string {
+  return text.toUpperCase().replace(/[\s-]/g, '').replace(/O/g, '0').replace(/[IL]/g, '1')
+}
+
 /**
- * Reads a licence key as a person typed it: any case, spaces and dashes dropped, O read as 0, I and L as 1.
+ * Reads a licence key as a person typed it.
  * @returns the key, or `null` when it has not 25 symbols of the alphabet or its check symbol is wrong. The check
  *   symbol helps against typing errors; it is no security.
  */
 export function parseLicenceKey(text: string): LicenceKey | null {
-  const symbols = text.toUpperCase().replace(/[\s-]/g, '').replace(/O/g, '0').replace(/[IL]/g, '1')
+  const symbols = normaliseLicenceKey(text)
   if (!KEY.test(symbols)) return null
   const valid = symbols.charAt(SYMBOLS - 1) === checkSymbol(symbols.slice(0, SYMBOLS - 1))
   return valid ? (symbols as LicenceKey) : null

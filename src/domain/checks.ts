@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { normaliseLicenceKey } from '../crypto/licence-key.ts'
 import type { CheckRecord, CheckStore } from '../store/checks.ts'
 import type { Licence } from '../store/licences.ts'
 import type { LegacyTexts, Product } from '../store/products.ts'
@@ -29,6 +30,11 @@ export type LegacyVerdict =
       readonly nowMs: number
     }
   | { readonly kind: 'expired' | 'not_found' | 'session_expired' | 'unreadable' | 'blocked' }
+
+/** What the guesses of one licence key have in common, however it is typed. */
+function prefixOf(licenceKey: string | undefined): string | null {
+  return licenceKey === undefined ? null : normaliseLicenceKey(licenceKey).slice(0, PREFIX_SYMBOLS)
+}
 
 export type Checks = ReturnType<typeof createChecks>
 
@@ -77,57 +83,60 @@ export function createChecks(deps: {
   async function legacy(check: LegacyCheck): Promise<LegacyVerdict> {
     const [product, row] = await Promise.all([products.legacy(), sessionKeys.findLiving(check.sessionId)])
     const isElsewhere = product?.bindAddress === true && row?.clientIp !== check.address
-    if (row === null || isElsewhere) return refuse('session_expired', check)
+    if (row === null || isElsewhere) return deny(check, product, null, 'session_expired')
     const opened = await sessionKeys.open(row, check.payload)
-    if (opened.kind === 'session_expired') return refuse('session_expired', check)
-    if (opened.kind === 'unreadable') {
-      events.refuse('payload_unreadable', check.address)
-      return opened
-    }
-    const h = product === null ? null : recognition.deviceHash(product, opened.plaintext.toString('latin1'))
-    if (product === null || h === null)
+    if (opened.kind !== 'opened') return deny(check, product, null, opened.kind)
+    const hwid = opened.plaintext.toString('latin1')
+    const hashes = product === null ? [] : recognition.deviceHashes(product, hwid)
+    if (product === null || hashes.length === 0)
       return notFound(check, product, { kind: 'not_found', reason: 'unknown', licence: null })
-    return settle(
-      check,
-      product,
-      h,
-      decide(await recognition.candidatesFor(product, h, check.licenceKey), clock()),
-    )
+    return settle(check, product, hashes)
   }
 
   async function settle(
     check: LegacyCheck,
     product: Product,
-    h: string,
-    verdict: Verdict,
+    hashes: readonly string[],
   ): Promise<LegacyVerdict> {
+    const verdict = decide(await recognition.candidatesFor(product, hashes, check.licenceKey), clock())
     if (verdict.kind === 'not_found') return notFound(check, product, verdict)
     const { candidate } = verdict
     const { licence, device } = candidate.bound
-    if (verdict.kind === 'expired') {
-      const facts = factsOf(check, product, licence, 'expired', device?.id)
-      await store.record({ event: events.build('licence_check_denied', actorOf(check), facts) })
-      return { kind: 'expired' }
-    }
+    if (verdict.kind === 'expired') return deny(check, product, licence, 'expired', device?.id)
     if (candidate.binding === 'none' && (await limits.isBlocked(check.address))) return refuseBlocked(check)
-    const outcome = await store.record(recordOf(check, product, h, candidate))
-    if (outcome === 'session_over') return refuse('session_expired', check)
-    if (outcome === 'device_taken') {
-      // Another first check of this licence was committed a moment ago: what it enrolled is there to be read now.
-      return settle(
-        check,
-        product,
-        h,
-        decide(await recognition.candidatesFor(product, h, check.licenceKey), clock()),
-      )
-    }
+    const outcome = await store.record(recordOf(check, product, hashes, candidate))
+    if (outcome === 'session_over') return deny(check, product, licence, 'session_expired', device?.id)
+    // Another first check of this licence was committed a moment ago: what it enrolled is there to be read now.
+    if (outcome === 'device_taken') return settle(check, product, hashes)
     return { kind: 'granted', licence, texts: textsFor(licence, product), nowMs: clock() }
+  }
+
+  async function deny(
+    check: LegacyCheck,
+    product: Product | null,
+    licence: Licence | null,
+    kind: 'expired' | 'session_expired' | 'unreadable',
+    deviceId?: string,
+  ): Promise<LegacyVerdict> {
+    await recordDenial(check, product, licence, kind, deviceId)
+    return { kind }
+  }
+
+  async function recordDenial(
+    check: LegacyCheck,
+    product: Product | null,
+    licence: Licence | null,
+    reason: string,
+    deviceId?: string,
+  ): Promise<void> {
+    const facts = factsOf(check, product, licence, reason, deviceId)
+    await store.record({ event: events.build('licence_check_denied', actorOf(check), facts) })
   }
 
   function recordOf(
     check: LegacyCheck,
     product: Product,
-    h: string,
+    [h = '']: readonly string[],
     { bound, binding }: Candidate,
   ): CheckRecord {
     const { licence, device } = bound
@@ -149,17 +158,11 @@ export function createChecks(deps: {
     product: Product | null,
     { reason, licence }: Extract<Verdict, { kind: 'not_found' }>,
   ): Promise<LegacyVerdict> {
-    if (reason === 'unknown' && (await limits.isBlocked(check.address))) return refuseBlocked(check)
-    const facts = factsOf(check, product, licence, reason, undefined)
-    await store.record({ event: events.build('licence_check_denied', actorOf(check), facts) })
-    const prefix = check.licenceKey?.slice(0, PREFIX_SYMBOLS).toUpperCase() ?? null
-    if (reason === 'unknown') await limits.countUnknown(actorOf(check), prefix)
+    // Asked for every cause alike: else a block would tell which guesses exist.
+    if (await limits.isBlocked(check.address)) return refuseBlocked(check)
+    await recordDenial(check, product, licence, reason)
+    if (reason === 'unknown') await limits.countUnknown(actorOf(check), prefixOf(check.licenceKey))
     return { kind: 'not_found' }
-  }
-
-  function refuse(type: 'session_expired', { address }: LegacyCheck): LegacyVerdict {
-    events.refuse(type, address)
-    return { kind: type }
   }
 
   function refuseBlocked({ address }: LegacyCheck): LegacyVerdict {

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import type { BlockStore } from '../store/blocks.ts'
 import type { SessionKeyStore } from '../store/session-keys.ts'
 
 const EVERY_MS = 60_000
@@ -9,13 +10,14 @@ const GRACE_MS = 60_000
 
 export type Cleanup = ReturnType<typeof createCleanup>
 
-/** Removes session keys that are long over, wherever no EVENT of the database does it. */
+/** Removes session keys that are long over, wherever no EVENT of the database does it, and blocks that have ended. */
 export function createCleanup(deps: {
   store: SessionKeyStore
+  blocks: BlockStore
   clock: Clock
   onError: (error: unknown) => void
 }) {
-  const { store, clock, onError } = deps
+  const { store, blocks, clock, onError } = deps
   let running: Promise<unknown> = Promise.resolve()
   let isStopped = false
 
@@ -34,6 +36,7 @@ export function createCleanup(deps: {
   function start(): { stop: () => Promise<void> } {
     const timer = setInterval(() => {
       running = (async () => {
+        await blocks.removeEnded(clock())
         if (!(await store.hasLivingEvent())) await run()
       })().catch(onError)
     }, EVERY_MS).unref()

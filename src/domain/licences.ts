@@ -45,8 +45,8 @@ export function createLicences(deps: {
   async function create(actor: Actor, wish: NewLicence): Promise<{ licence: Licence; key: string }> {
     const product = await products.find(wish.productCode)
     requireTexts(wish)
-    const h = wish.hwid === undefined ? undefined : recognition.deviceHash(product, wish.hwid)
-    if (h === null)
+    const [h] = wish.hwid === undefined ? [] : recognition.deviceHashes(product, wish.hwid)
+    if (wish.hwid !== undefined && h === undefined)
       throw new AppError('invalid_argument', { detail: 'the HWID has no letter or digit in it' })
     const nowMs = clock()
     const licence: Licence = {

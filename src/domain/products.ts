@@ -47,13 +47,11 @@ export function createProducts(deps: {
 
   async function update(actor: Actor, code: string, changes: ProductChanges): Promise<Product> {
     requireTexts(changes)
-    const product = { ...(await find(code)), ...changes, updatedAtMs: clock() }
+    const { id } = await find(code)
     const changed = Object.keys(changes).join(' ')
-    await store.update(
-      product,
-      events.build('product_updated', actor, { productId: product.id, detail: { changed } }),
-    )
-    return product
+    const event = events.build('product_updated', actor, { productId: id, detail: { changed } })
+    await store.update(id, { ...changes, updatedAtMs: clock() }, event)
+    return find(code)
   }
 
   /** @throws {AppError} `product_not_found`, with the codes there are. */

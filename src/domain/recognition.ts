@@ -1,14 +1,25 @@
+import type { KeyObject } from 'node:crypto'
 import { componentAtRest, componentDigest, normaliseVolume } from '../crypto/fingerprint.ts'
 import { type LicenceKey, licenceKeyAtRest, parseLicenceKey } from '../crypto/licence-key.ts'
 import type { Random } from '../random.ts'
 import type { NewDevice } from '../store/devices.ts'
-import { currentKey, type Keyring } from '../store/keyring.ts'
+import { currentKey, type Keyring, type Ring } from '../store/keyring.ts'
 import type { BoundLicence, KeyHash, LicenceStore } from '../store/licences.ts'
 import type { Product } from '../store/products.ts'
 import type { Candidate } from './decide.ts'
 import { newId } from './ids.ts'
 
 const LEGACY_COMPONENT = 'volume'
+
+/** The current key first. */
+function keysOf(ring: Ring): KeyObject[] {
+  return [currentKey(ring), ...[...ring.keys].filter(([id]) => id !== ring.current).map(([, key]) => key)]
+}
+
+function bindingOf({ device }: BoundLicence, hashes: readonly string[]): Candidate['binding'] {
+  if (device === null) return 'none'
+  return hashes.includes(device.h) ? 'same' : 'other'
+}
 
 export type Recognition = ReturnType<typeof createRecognition>
 
@@ -18,12 +29,17 @@ export function createRecognition(deps: { store: LicenceStore; keyring: Keyring;
   const hwidPepper = keyring['hwid-pepper']
   const licencePepper = keyring['licence-pepper']
 
-  /** The hash a machine of this product is known by, or `null` for an id with no letter or digit in it. */
-  function deviceHash(product: Product, hwid: string): string | null {
+  /**
+   * The hashes a machine of this product may be known by, one for each pepper, the current one's first; none for an id
+   * with no letter or digit in it.
+   */
+  function deviceHashes(product: Product, hwid: string): string[] {
     const norm = normaliseVolume(hwid)
-    if (norm === '') return null
+    if (norm === '') return []
     const digest = componentDigest(product.code, LEGACY_COMPONENT, norm)
-    return componentAtRest(currentKey(hwidPepper), product.code, LEGACY_COMPONENT, digest).toString('hex')
+    return keysOf(hwidPepper).map((pepper) =>
+      componentAtRest(pepper, product.code, LEGACY_COMPONENT, digest).toString('hex'),
+    )
   }
 
   function keyHash(key: LicenceKey): KeyHash {
@@ -49,19 +65,25 @@ export function createRecognition(deps: { store: LicenceStore; keyring: Keyring;
   /** The licences of this product that a check may be about. A key that is sent along selects alone. */
   async function candidatesFor(
     product: Product,
-    h: string,
+    hashes: readonly string[],
     licenceKey: string | undefined,
   ): Promise<Candidate[]> {
-    const ofProduct = (bound: BoundLicence | null): bound is BoundLicence =>
-      bound?.licence.productId === product.id
-    if (licenceKey === undefined)
-      return (await store.findByDevice(h)).filter(ofProduct).map((bound) => ({ bound, binding: 'same' }))
-    const key = parseLicenceKey(licenceKey)
-    const bound = key === null ? null : await store.findByKey(keyHash(key).hash)
-    if (!ofProduct(bound)) return []
-    if (bound.device === null) return [{ bound, binding: 'none' }]
-    return [{ bound, binding: bound.device.h === h ? 'same' : 'other' }]
+    const found = licenceKey === undefined ? await knownBy(hashes) : await selectedBy(licenceKey)
+    return found
+      .filter(({ licence }) => licence.productId === product.id)
+      .map((bound) => ({ bound, binding: bindingOf(bound, hashes) }))
   }
 
-  return { deviceHash, keyHash, newDevice, candidatesFor }
+  async function knownBy(hashes: readonly string[]): Promise<BoundLicence[]> {
+    return (await Promise.all(hashes.map((h) => store.findByDevice(h)))).flat()
+  }
+
+  async function selectedBy(licenceKey: string): Promise<BoundLicence[]> {
+    const key = parseLicenceKey(licenceKey)
+    if (key === null) return []
+    const hashes = keysOf(licencePepper).map((pepper) => licenceKeyAtRest(pepper, key).toString('hex'))
+    return (await Promise.all(hashes.map((hash) => store.findByKey(hash)))).filter((bound) => bound !== null)
+  }
+
+  return { deviceHashes, keyHash, newDevice, candidatesFor }
 }

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
+import { addressKey } from '../domain/addresses.ts'
 import { supportCodeOf } from '../domain/ids.ts'
-import { addressKey } from '../domain/limits.ts'
 import type { HandOut } from '../domain/session-keys.ts'
 import { AppError } from '../errors.ts'
 import { LEGACY_ERROR } from '../wire.ts'
@@ -35,24 +35,45 @@ export async function legacyDoor(door: FastifyInstance, { keyring }: App): Promi
   door.addHook('onRequest', async (request, reply) => {
     reply.header('x-support-code', supportCodeOf(request.id))
   })
-  const { current, keys } = keyring['legacy-jwt']
   await door.register(fastifyJwt, {
-    secret: keys.get(current)?.export() ?? '',
+    secret: currentSecret(keyring['legacy-jwt']),
     sign: { algorithm: 'HS256' },
-    // Expiry is judged by the one clock that sessions live by, not by this process's own.
-    verify: { algorithms: ['HS256'], ignoreExpiration: true, ignoreNotBefore: true, cache: false },
+    verify: VERIFY,
   })
 }
 
-function sessionIdIn(door: FastifyInstance, token: string, nowMs: number): string | null {
-  try {
-    const claims = door.jwt.verify<Record<string, unknown>>(token)
-    const { session_id: sessionId, exp, purpose } = claims
-    const isValid = typeof sessionId === 'string' && typeof exp === 'number' && purpose === PURPOSE
-    return isValid && exp * 1000 > nowMs ? sessionId : null
-  } catch {
-    return null
+/** Expiry is judged by the one clock that sessions live by, not by this process's own. */
+const VERIFY = { algorithms: ['HS256' as const], ignoreExpiration: true, ignoreNotBefore: true, cache: false }
+
+type Ring = App['keyring']['legacy-jwt']
+
+function currentSecret({ current, keys }: Ring): Buffer {
+  const key = keys.get(current)
+  if (key === undefined) throw new Error('a ring holds its current key')
+  return key.export()
+}
+
+/** The claims of a token that the current secret signed, or one that was retired while its last tokens live. */
+function claimsIn(
+  door: FastifyInstance,
+  { current, keys }: Ring,
+  token: string,
+): Record<string, unknown> | null {
+  const retired = [...keys]
+    .filter(([id]) => id !== current)
+    .map(([, key]) => ({ ...VERIFY, key: key.export() }))
+  for (const options of [undefined, ...retired]) {
+    try {
+      return options === undefined ? door.jwt.verify(token) : door.jwt.verify(token, options)
+    } catch {}
   }
+  return null
+}
+
+function sessionIdIn(door: FastifyInstance, ring: Ring, token: string, nowMs: number): string | null {
+  const { session_id: sessionId, exp, purpose } = claimsIn(door, ring, token) ?? {}
+  const isValid = typeof sessionId === 'string' && typeof exp === 'number' && purpose === PURPOSE
+  return isValid && exp * 1000 > nowMs ? sessionId : null
 }
 
 /** The claims of a hand-out, in the order the old server wrote them. */
@@ -79,11 +100,12 @@ export function clientDoor(door: FastifyInstance, app: App): void {
       app.events.refuse('excess_rate_limit_exceeded', address)
       return reply.code(429).header('retry-after', '60').send(LEGACY_ERROR.tooManyChecks)
     }
-    if (!app.limits.allows('check', addressKey(address))) return tooMany()
     const header = request.headers['x-session-token']
     const token = bearer(request) ?? (typeof header === 'string' ? header : undefined)
-    const sessionId = token === undefined ? null : sessionIdIn(door, token, app.clock())
+    const sessionId =
+      token === undefined ? null : sessionIdIn(door, app.keyring['legacy-jwt'], token, app.clock())
     if (sessionId !== null) {
+      if (!app.limits.allows('check', addressKey(address))) return tooMany()
       request.sessionId = sessionId
       request.facts.session = sessionMark(sessionId)
       return

@@ -1,7 +1,9 @@
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
+import { newRequestId } from '../domain/ids.ts'
 import { AppError, ERRORS, type ErrorCode, StoreError } from '../errors.ts'
-import { beginRequest } from './request-context.ts'
+import { beginRequest, logRequest } from './request-context.ts'
 
 const RETRY_AFTER_S = 1
 
@@ -50,23 +52,29 @@ export function answerErrors(server: FastifyInstance, app: App): void {
 }
 
 /** Answers what no route could be looked up for, such as a broken escape in the URL; no hook has run by then. */
-export function answerFrameworkError(
-  error: FastifyError,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): void {
-  beginRequest(request, reply)
-  refuse(request, reply, codeOf(error))
+export function frameworkErrorAnswerer(app: App) {
+  return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void => {
+    beginRequest(request, reply)
+    refuse(request, reply, codeOf(error))
+    logRequest(app, request, { status: reply.statusCode })
+  }
 }
 
-/** Answers what is not even HTTP, before there is a request. */
-export function answerClientError(error: NodeJS.ErrnoException, socket: import('node:net').Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
-  const status = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[error.code ?? ''] ?? 400
-  const code = BY_STATUS[status] ?? 'invalid_request'
-  const body = JSON.stringify(bodyOf(code, ''))
-  socket.end(
-    `HTTP/1.1 ${status} ${code}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n` +
-      `Cache-Control: no-store\r\nConnection: close\r\n\r\n${body}`,
-  )
+/** Answers what is not even HTTP, before there is a request; it has its id and its log line all the same. */
+export function clientErrorAnswerer({ logger, random, counters }: App) {
+  return (error: NodeJS.ErrnoException, socket: Socket): void => {
+    if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
+    const status = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[error.code ?? ''] ?? 400
+    const outcome = BY_STATUS[status] ?? 'invalid_request'
+    const requestId = newRequestId(random)
+    const body = JSON.stringify(bodyOf(outcome, requestId))
+    counters.add(outcome)
+    const address = socket.remoteAddress ?? 'unknown'
+    logger.info({ event: 'http.request', request_id: requestId, route: 'unknown', status, address, outcome })
+    socket.end(
+      `HTTP/1.1 ${status} ${outcome}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\nX-Request-Id: ${requestId}\r\n` +
+        `Cache-Control: no-store\r\nConnection: close\r\n\r\n${body}`,
+    )
+  }
 }

@@ -11,9 +11,10 @@ export function legacyDates(timeZone: string): (ms: number) => string {
 
 /** When a licence ends, and how many whole days from now, as the old programs read it. */
 export function legacyExpiry(expiresAtMs: number | null, nowMs: number, write: (ms: number) => string) {
-  const endMs = expiresAtMs ?? PERPETUAL.ms
+  // The last day of year 9999 is how operators write "for ever"; in some zones it would have five digits.
+  const endMs = Math.min(expiresAtMs ?? PERPETUAL.ms, PERPETUAL.ms)
   return {
-    expiry_date: expiresAtMs === null ? PERPETUAL.text : write(endMs),
+    expiry_date: endMs > PERPETUAL.ms - DAY_MS ? PERPETUAL.text : write(endMs),
     days_remaining: Math.floor((endMs - nowMs) / DAY_MS),
   }
 }

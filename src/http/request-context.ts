@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
 import { supportCodeOf } from '../domain/ids.ts'
@@ -18,16 +19,19 @@ declare module 'fastify' {
   }
 }
 
-const ADDRESS_MAX = 45
+/** What stands for an address that is none, as a proxy can forward any text. */
+const UNKNOWN = 'unknown'
 /** nginx's status for a client that hung up before its reply. */
 const CLIENT_GONE = 499
 
 /** The caller's address as it is stored: IPv4 that came mapped into IPv6 is IPv4, and a zone is cut off. */
 export function addressOf(request: FastifyRequest): string {
   // The system forgets whose a connection was when the caller resets it before we ask.
-  const ip: string = request.ip ?? 'unknown'
-  const [plain = ''] = (ip.startsWith('::ffff:') && ip.includes('.') ? ip.slice(7) : ip).split('%')
-  return plain.slice(0, ADDRESS_MAX)
+  const ip: string = request.ip ?? UNKNOWN
+  // Some proxies write a port behind the address they forward, and brackets around it.
+  const [, bracketed, plain = ''] = /^(?:\[(.+)\](?::\d+)?|(.+?)(?:(?<=\.\d+):\d+)?)$/.exec(ip) ?? []
+  const [address = ''] = (bracketed ?? plain).replace(/^::ffff:(?=.*\.)/i, '').split('%')
+  return isIP(address) === 0 ? UNKNOWN : address
 }
 
 export function beginRequest(request: FastifyRequest, reply: FastifyReply): void {
@@ -52,7 +56,7 @@ export function followRequests(server: FastifyInstance, app: App): void {
   )
 }
 
-function logRequest(app: App, request: FastifyRequest, sent: { status: number; ms?: number }): void {
+export function logRequest(app: App, request: FastifyRequest, sent: { status: number; ms?: number }): void {
   const { outcome = 'answered', ...facts } = request.facts
   const route = request.routeOptions.url ?? 'unknown'
   app.counters.add(outcome === 'answered' ? `http.${sent.status}` : outcome)

@@ -10,7 +10,7 @@ import { newRequestId } from '../domain/ids.ts'
 import { SetupError } from '../errors.ts'
 import { closeGently } from './closing.ts'
 import { clientDoor, legacyDoor, operatorDoor } from './doors.ts'
-import { answerClientError, answerErrors, answerFrameworkError } from './errors.ts'
+import { answerErrors, clientErrorAnswerer, frameworkErrorAnswerer } from './errors.ts'
 import { followRequests } from './request-context.ts'
 import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
@@ -55,8 +55,8 @@ function bareServer(app: App): FastifyInstance {
     // A request that reached us is answered, also while we are closing.
     return503OnClosing: false,
     exposeHeadRoutes: false,
-    clientErrorHandler: answerClientError,
-    frameworkErrors: answerFrameworkError,
+    clientErrorHandler: clientErrorAnswerer(app),
+    frameworkErrors: frameworkErrorAnswerer(app),
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
   })
   return server as unknown as FastifyInstance

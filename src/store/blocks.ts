@@ -4,6 +4,8 @@ import { type EventRow, insertEvents } from './events.ts'
 export type BlockStore = {
   /** When the block of this address ends, or `null` when there is none in force. */
   find(address: string, nowMs: number): Promise<number | null>
+  /** Removes blocks that are over. */
+  removeEnded(nowMs: number): Promise<void>
   block(address: string, untilMs: number, nowMs: number, event: EventRow): Promise<void>
 }
 
@@ -15,6 +17,9 @@ export function blockStore(db: Database): BlockStore {
         [address, nowMs],
       )
       return row?.until_ms ?? null
+    },
+    removeEnded: async (nowMs) => {
+      await db.run('DELETE FROM kunci_blocks WHERE until_ms <= ?', [nowMs])
     },
     block: (address, untilMs, nowMs, event) => {
       const row = { address, until_ms: untilMs, created_at_ms: nowMs }

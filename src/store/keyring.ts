@@ -15,6 +15,7 @@ export type Ring = { readonly current: string; readonly keys: ReadonlyMap<string
 
 const RINGS = ['kek', 'hwid-pepper', 'licence-pepper', 'legacy-jwt'] as const
 export type RingName = (typeof RINGS)[number]
+const RETIRABLE: ReadonlySet<RingName> = new Set(['kek', 'legacy-jwt'])
 export type Keyring = Readonly<Record<RingName, Ring>>
 
 /** Check values by `<ring>.<key id>`, as the database holds them. */
@@ -98,6 +99,26 @@ function makeDirectory(directory: string): void {
   }
 }
 
+/**
+ * Every key that the database knows must be the one in the ring. One that was retired may be gone where it is needed no
+ * more (session keys and tokens live five minutes), but never all of them; a pepper is needed for ever.
+ */
+function requireKnownKeys(file: string, name: RingName, ring: Ring, expected: [string, string][]): void {
+  const known = expected.map(([key, value]) => ({ id: key.slice(name.length + 1), value }))
+  const held = known.filter(({ id }) => ring.keys.has(id))
+  const mayRetire = RETIRABLE.has(name) && (held.length > 0 || known.length === 0)
+  const missing = mayRetire ? undefined : known.find(({ id }) => !ring.keys.has(id))
+  const wrong = held.find(
+    ({ id, value }) => keyCheckValue(ring.keys.get(id) as KeyObject, name, id) !== value,
+  )
+  const culprit = missing ?? wrong
+  if (culprit === undefined) return
+  throw new SetupError(
+    `${file}: key "${culprit.id}" is ${culprit === missing ? 'missing' : 'not the one this database was written with'}.\n` +
+      'Copy KEYS_DIR from the node that has it, or restore it from a backup. Nothing was changed.',
+  )
+}
+
 function openRing(
   directory: string,
   name: RingName,
@@ -120,15 +141,7 @@ function openRing(
     )
   }
   const ring = parseRing(file, found ?? readIfThere(file) ?? '')
-  for (const [key, value] of expected) {
-    const id = key.slice(name.length + 1)
-    const held = ring.keys.get(id)
-    if (held === undefined || keyCheckValue(held, name, id) !== value)
-      throw new SetupError(
-        `${file}: key "${id}" is ${held === undefined ? 'missing' : 'not the one this database was written with'}.\n` +
-          'Copy KEYS_DIR from the node that has it, or restore it from a backup. Nothing was changed.',
-      )
-  }
+  requireKnownKeys(file, name, ring, expected)
   return [ring, found === null]
 }
 

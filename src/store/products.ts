@@ -1,5 +1,12 @@
 import { Coalescer } from './engine/coalescer.ts'
-import { type Database, DuplicateKeyError, insertMany, type Row } from './engine/database.ts'
+import {
+  type Database,
+  DuplicateKeyError,
+  insertMany,
+  type Row,
+  type Statement,
+  type Value,
+} from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
 
 /** The four texts that the old programs are told after a good check. */
@@ -24,38 +31,32 @@ export type Product = LegacyTexts & {
 export type ProductStore = {
   /** @returns `false` when the code is taken. */
   create(product: Product, event: EventRow): Promise<boolean>
-  update(product: Product, event: EventRow): Promise<void>
+  /** Changes what is named and nothing else, so that two changes at once do not undo each other. */
+  update(id: string, changes: Partial<Product>, event: EventRow): Promise<void>
   all(): Promise<Product[]>
 }
 
-const COLUMNS = [
-  'id',
-  'code',
-  'name',
-  'legacy_enabled',
-  'bind_address',
-  'sk',
-  'sck',
-  'maintenance',
-  'status1_text',
-  'created_at_ms',
-  'updated_at_ms',
-]
+/** Each member's column. */
+const COLUMN_OF: Readonly<Record<keyof Product, string>> = {
+  id: 'id',
+  code: 'code',
+  name: 'name',
+  legacyEnabled: 'legacy_enabled',
+  bindAddress: 'bind_address',
+  sk: 'sk',
+  sck: 'sck',
+  maintenance: 'maintenance',
+  status1Text: 'status1_text',
+  createdAtMs: 'created_at_ms',
+  updatedAtMs: 'updated_at_ms',
+}
 
-function toColumns(product: Product) {
-  return [
-    product.id,
-    product.code,
-    product.name,
-    Number(product.legacyEnabled),
-    Number(product.bindAddress),
-    product.sk,
-    product.sck,
-    product.maintenance,
-    product.status1Text,
-    product.createdAtMs,
-    product.updatedAtMs,
-  ]
+function toColumns(product: Partial<Product>): { columns: string[]; values: Value[] } {
+  const members = Object.entries(product).filter(([, value]) => value !== undefined)
+  return {
+    columns: members.map(([name]) => COLUMN_OF[name as keyof Product]),
+    values: members.map(([, value]) => (typeof value === 'boolean' ? Number(value) : value)),
+  }
 }
 
 function fromColumns(row: Row): Product {
@@ -77,7 +78,9 @@ function fromColumns(row: Row): Product {
 export function productStore(db: Database): ProductStore {
   const reads = new Coalescer<void, Product[]>(
     async (callers) => {
-      const rows = await db.all(`SELECT ${COLUMNS.join(', ')} FROM kunci_products ORDER BY code`)
+      const rows = await db.all(
+        `SELECT ${Object.values(COLUMN_OF).join(', ')} FROM kunci_products ORDER BY code`,
+      )
       const products = rows.map(fromColumns)
       return callers.map(() => products)
     },
@@ -86,17 +89,19 @@ export function productStore(db: Database): ProductStore {
   return {
     create: async (product, event) => {
       try {
-        await db.batch([insertMany('kunci_products', COLUMNS, [toColumns(product)]), insertEvents([event])])
+        const { columns, values } = toColumns(product)
+        await db.batch([insertMany('kunci_products', columns, [values]), insertEvents([event])])
         return true
       } catch (error) {
         if (error instanceof DuplicateKeyError) return false
         throw error
       }
     },
-    update: (product, event) => {
-      const changes = COLUMNS.slice(2)
-      const sql = `UPDATE kunci_products SET ${changes.map((column) => `${column} = ?`).join(', ')} WHERE id = ?`
-      return db.batch([[sql, [...toColumns(product).slice(2), product.id]], insertEvents([event])])
+    update: (id, changes, event) => {
+      const { columns, values } = toColumns(changes)
+      const assignments = columns.map((column) => `${column} = ?`).join(', ')
+      const statement: Statement = [`UPDATE kunci_products SET ${assignments} WHERE id = ?`, [...values, id]]
+      return db.batch([statement, insertEvents([event])])
     },
     all: () => reads.submit(),
   }

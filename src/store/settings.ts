@@ -1,9 +1,22 @@
 import { SetupError } from '../errors.ts'
+import { Coalescer } from './engine/coalescer.ts'
 import { type Database, upsert } from './engine/database.ts'
 import { actualColumns } from './engine/schema.ts'
 import type { KeyChecks } from './keyring.ts'
 
 const KEY_CHECK = 'key-check.'
+
+/** Asks the database for a sign of life: one question for all who ask at the moment. */
+export function pinger(db: Database): () => Promise<void> {
+  const pings = new Coalescer<undefined, undefined>(
+    async (callers) => {
+      await db.all('SELECT 1 FROM kunci_settings WHERE name = ?', ['ping'])
+      return callers
+    },
+    { maxItems: 1000, lanes: 1 },
+  )
+  return () => pings.submit(undefined)
+}
 
 /** The check values of the keys this database was written with; none when it has no tables yet. */
 export async function readKeyChecks(db: Database): Promise<Map<string, string>> {
@@ -23,10 +36,13 @@ export async function readKeyChecks(db: Database): Promise<Map<string, string>> 
 export async function noteKeyChecks(db: Database, known: KeyChecks, checks: KeyChecks): Promise<void> {
   const fresh = [...checks].filter(([name]) => !known.has(name) && name !== 'legacy-jwt.env')
   if (fresh.length === 0) return
-  for (const [name, value] of fresh) {
-    const row = { name: KEY_CHECK + name, value, updated_at_ms: db.clock() }
-    await db.run(...upsert(db.dialect, 'kunci_settings', row, { key: 'name' }))
-  }
+  // In one transaction: of two nodes with keys of their own each might else be first with some of them.
+  await db.batch(
+    fresh.map(([name, value]) => {
+      const row = { name: KEY_CHECK + name, value, updated_at_ms: db.clock() }
+      return upsert(db.dialect, 'kunci_settings', row, { key: 'name' })
+    }),
+  )
   const stored = await readKeyChecks(db)
   const other = fresh.find(([name, value]) => stored.get(name) !== value)
   if (other !== undefined)

@@ -1,4 +1,5 @@
-import { type Database, insertMany, type Row } from './engine/database.ts'
+import { Coalescer } from './engine/coalescer.ts'
+import { type Database, insertMany, paddedList, placeholders, type Row } from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
 
 export type OperatorToken = {
@@ -31,6 +32,15 @@ function fromColumns(row: Row): OperatorToken {
 
 export function tokenStore(db: Database): TokenStore {
   const select = `SELECT ${COLUMNS.join(', ')} FROM kunci_tokens`
+  const byHash = new Coalescer<string, OperatorToken | null>(
+    async (hashes) => {
+      const wanted = paddedList(hashes)
+      const sql = `SELECT token_hash, ${COLUMNS.join(', ')} FROM kunci_tokens WHERE token_hash IN (${placeholders(wanted.length)})`
+      const found = new Map((await db.all(sql, wanted)).map((row) => [row.token_hash, fromColumns(row)]))
+      return hashes.map((hash) => found.get(hash) ?? null)
+    },
+    { maxItems: 64, lanes: 1 },
+  )
   return {
     create: ({ id, name, createdAtMs, expiresAtMs, revokedAtMs }, hash, event) =>
       db.batch([
@@ -41,10 +51,7 @@ export function tokenStore(db: Database): TokenStore {
         ),
         insertEvents([event]),
       ]),
-    findByHash: async (hash) => {
-      const [row] = await db.all(`${select} WHERE token_hash = ?`, [hash])
-      return row === undefined ? null : fromColumns(row)
-    },
+    findByHash: (hash) => byHash.submit(hash),
     list: async () => (await db.all(`${select} ORDER BY created_at_ms, id`)).map(fromColumns),
     revoke: (id, nowMs, event) =>
       db.transaction(async (tx) => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { addressKey, subnetKey } from '../../src/domain/limits.ts'
+import { addressKey, subnetKey } from '../../src/domain/addresses.ts'
 import { DATABASES, freshConfig } from '../support/databases.ts'
 import { ACTOR, handOut, openBench, postCheck, runProgram } from '../support/legacy.ts'
 

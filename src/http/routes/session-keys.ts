@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { App } from '../../app.ts'
-import { addressKey, subnetKey } from '../../domain/limits.ts'
+import { addressKey, subnetKey } from '../../domain/addresses.ts'
 import { ErrorReply, HandOutRefusal, HandOutReply, LEGACY_ERROR } from '../../wire.ts'
 import { legacyClaims, sessionMark } from '../doors.ts'
 import { objectIn, takeAnyBody } from '../legacy-body.ts'
@@ -12,7 +12,7 @@ const schema = {
   tags: ['legacy contract'],
   summary: 'Hand out a session key',
   description:
-    'Any method, any content type. A body that names a sealed suite is refused, never answered in the clear.',
+    'GET or POST, any content type. A body that names a sealed suite is refused, never answered in the clear.',
   response: { 200: HandOutReply, 429: HandOutRefusal, 503: ErrorReply },
 }
 

@@ -1,5 +1,5 @@
 import { StoreError } from '../../errors.ts'
-import { DuplicateKeyError } from './database.ts'
+import { DuplicateKeyError, STORE_TIMEOUT_MS } from './database.ts'
 
 type Waiting<In, Out> = {
   item: In
@@ -9,7 +9,6 @@ type Waiting<In, Out> = {
 }
 
 const QUEUE_MAX = 10_000
-const WAIT_MAX_MS = 5000
 const TOO_FAR_BEHIND = 'the database is too far behind'
 
 /**
@@ -37,7 +36,7 @@ export class Coalescer<In, Out> {
 
   /**
    * @throws {StoreError} at once when {@link QUEUE_MAX} calls are waiting already, and for one that has waited
-   *   {@link WAIT_MAX_MS}: better a 503 than a heap of them.
+   *   {@link STORE_TIMEOUT_MS}: better a 503 than a heap of them.
    */
   submit(item: In): Promise<Out> {
     if (this.#queue.length >= QUEUE_MAX) return Promise.reject(new StoreError(TOO_FAR_BEHIND))
@@ -69,7 +68,7 @@ export class Coalescer<In, Out> {
 
   /** Behind a database that hangs the last of a long queue would otherwise hear of it minutes later. */
   #refuseStale(): void {
-    const staleMs = performance.now() - WAIT_MAX_MS
+    const staleMs = performance.now() - STORE_TIMEOUT_MS
     const firstFresh = this.#queue.findIndex(({ sinceMs }) => sinceMs > staleMs)
     const stale = this.#queue.splice(0, firstFresh === -1 ? this.#queue.length : firstFresh)
     for (const { reject } of stale) reject(new StoreError(TOO_FAR_BEHIND))

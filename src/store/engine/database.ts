@@ -12,6 +12,9 @@ export interface Session {
   run(sql: string, params?: readonly Value[]): Promise<number>
 }
 
+/** How long a caller waits for its turn, and then for the answer to a statement, before it gets a StoreError. */
+export const STORE_TIMEOUT_MS = 5000
+
 /** The port that both databases fill. Every failure is a {@link StoreError} or a {@link DuplicateKeyError}. */
 export interface Database extends Session {
   readonly dialect: 'sqlite' | 'mysql'

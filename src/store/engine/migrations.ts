@@ -72,10 +72,15 @@ export function untouchedStatus(dialect: Database['dialect']): SchemaStatus {
   return { migrations: migrationsFor(dialect).map(({ name }) => ({ name, state: 'pending' })), damage: [] }
 }
 
+export function isWhole({ migrations, damage }: SchemaStatus): boolean {
+  return damage.length === 0 && migrations.every(({ state }) => state === 'applied')
+}
+
 /** @throws {SetupError} unless every migration is applied and every table whole; the message names the command. */
-export function requireWholeSchema({ migrations, damage }: SchemaStatus): void {
+export function requireWholeSchema(status: SchemaStatus): void {
+  if (isWhole(status)) return
+  const { migrations, damage } = status
   const behind = migrations.filter(({ state }) => state !== 'applied')
-  if (behind.length === 0 && damage.length === 0) return
   const lines = [...behind.map(({ name, state }) => `${name}: ${state}`), ...damage]
   const newer = behind.some(({ state }) => state === 'unknown' || state === 'changed')
   throw new SetupError(

@@ -6,11 +6,11 @@ import {
   DuplicateKeyError,
   type Row,
   type Session,
+  STORE_TIMEOUT_MS,
   type Statement,
   type Value,
 } from './database.ts'
 
-const STATEMENT_TIMEOUT_MS = 5000
 /** One lock for each database: several Kuncis may share a server. */
 const MIGRATION_LOCK = "CONCAT('kunci.', LEFT(SHA1(DATABASE()), 40))"
 const CLOCK_INTERVAL_MS = 60_000
@@ -44,8 +44,8 @@ function isDeadlock(error: unknown): boolean {
 function inTime<T>(work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
-      () => reject(new Error(`no answer within ${STATEMENT_TIMEOUT_MS} ms`)),
-      STATEMENT_TIMEOUT_MS,
+      () => reject(new Error(`no answer within ${STORE_TIMEOUT_MS} ms`)),
+      STORE_TIMEOUT_MS,
     )
     work.then(resolve, reject).finally(() => clearTimeout(timer))
   })
@@ -78,6 +78,20 @@ function session(connection: PoolConnection, isTimed = true): Session {
   }
 }
 
+/** Read here and not by the driver, which would take any of its options from the query. */
+function addressIn(url: string) {
+  const { hostname, port, username, password, pathname, searchParams } = new URL(url)
+  return {
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: Number(port || 3306),
+    user: decodeURIComponent(username),
+    password: decodeURIComponent(password),
+    database: decodeURIComponent(pathname.slice(1)),
+    // Against the system's authorities: a certificate that nobody vouches for is refused.
+    ...(searchParams.has('ssl') ? { ssl: { rejectUnauthorized: true } } : {}),
+  }
+}
+
 /** MySQL 8.4 or MariaDB through a pool of mysql2. */
 export class MysqlDatabase implements Database {
   readonly dialect = 'mysql'
@@ -94,10 +108,10 @@ export class MysqlDatabase implements Database {
   /** @throws {StoreError} when the server cannot be reached or refuses the login. */
   static async open(url: string, poolSize: number): Promise<MysqlDatabase> {
     const pool = createPool({
-      uri: url,
+      ...addressIn(url),
       connectionLimit: poolSize,
       maxIdle: poolSize,
-      connectTimeout: STATEMENT_TIMEOUT_MS,
+      connectTimeout: STORE_TIMEOUT_MS,
       charset: 'utf8mb4',
       timezone: 'Z',
       dateStrings: true,

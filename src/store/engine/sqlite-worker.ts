@@ -6,7 +6,7 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Row, Statement, Value } from './database.ts'
+import { type Row, STORE_TIMEOUT_MS, type Statement, type Value } from './database.ts'
 
 export type Call =
   | { kind: 'all'; on: 'reader' | 'writer'; sql: string; params: readonly Value[] }
@@ -15,6 +15,9 @@ export type Call =
   | { kind: 'begin' | 'commit' | 'rollback' }
   | { kind: 'close' }
 
+/** `deadlineMs`: until when, in epoch milliseconds, the worker waits for a lock that another process holds. */
+export type Message = { id: number; call: Call; deadlineMs: number }
+
 export type Reply = {
   id: number
   rows?: Row[]
@@ -22,7 +25,6 @@ export type Reply = {
   error?: { message: string; errcode: number }
 }
 
-const LOCK_TIMEOUT_MS = 5000
 const LOCK_RETRY_MS = 5
 const PREPARED_MAX = 500
 const SQLITE_BUSY = 5
@@ -53,19 +55,20 @@ function isBusy(error: unknown): boolean {
 }
 
 /** Repeats `work` while another process holds the lock, without holding up this thread's reads. */
-async function patiently<T>(work: () => T): Promise<T> {
-  for (const deadline = Date.now() + LOCK_TIMEOUT_MS; ; await sleep(LOCK_RETRY_MS)) {
+async function patiently<T>(deadlineMs: number, work: () => T): Promise<T> {
+  for (; ; await sleep(LOCK_RETRY_MS)) {
     try {
       return work()
     } catch (error) {
-      if (!isBusy(error) || Date.now() > deadline) throw error
+      if (!isBusy(error) || Date.now() > deadlineMs) throw error
     }
   }
 }
 
 const path = String(workerData)
-const writer = await patiently(() => open(path, false))
-const reader = await patiently(() => open(path, true))
+const startDeadlineMs = Date.now() + STORE_TIMEOUT_MS
+const writer = await patiently(startDeadlineMs, () => open(path, false))
+const reader = await patiently(startDeadlineMs, () => open(path, true))
 const write = preparer(writer)
 const read = preparer(reader)
 
@@ -82,16 +85,18 @@ function runBatch(statements: readonly Statement[]): void {
 
 const BOUNDARY = { begin: 'BEGIN IMMEDIATE', commit: 'COMMIT', rollback: 'ROLLBACK' } as const
 
-async function serve(call: Call): Promise<Omit<Reply, 'id'>> {
+async function serve(call: Call, deadlineMs: number): Promise<Omit<Reply, 'id'>> {
   switch (call.kind) {
     case 'all': {
       const prepare = call.on === 'reader' ? read : write
-      return { rows: await patiently(() => prepare(call.sql).all(...call.params) as Row[]) }
+      return { rows: await patiently(deadlineMs, () => prepare(call.sql).all(...call.params) as Row[]) }
     }
     case 'run':
-      return { changes: Number((await patiently(() => write(call.sql).run(...call.params))).changes) }
+      return {
+        changes: Number((await patiently(deadlineMs, () => write(call.sql).run(...call.params))).changes),
+      }
     case 'batch':
-      await patiently(() => runBatch(call.statements))
+      await patiently(deadlineMs, () => runBatch(call.statements))
       return {}
     case 'close':
       reader.close()
@@ -100,15 +105,15 @@ async function serve(call: Call): Promise<Omit<Reply, 'id'>> {
     case 'begin':
     case 'commit':
     case 'rollback':
-      await patiently(() => writer.exec(BOUNDARY[call.kind]))
+      await patiently(deadlineMs, () => writer.exec(BOUNDARY[call.kind]))
       return {}
   }
 }
 
-parentPort?.on('message', async ({ id, call }: { id: number; call: Call }) => {
+parentPort?.on('message', async ({ id, call, deadlineMs }: Message) => {
   let reply: Reply
   try {
-    reply = { id, ...(await serve(call)) }
+    reply = { id, ...(await serve(call, deadlineMs)) }
   } catch (error) {
     const { message, errcode = 0 } = error as Error & { errcode?: number }
     reply = { id, error: { message, errcode } }

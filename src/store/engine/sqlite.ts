@@ -7,10 +7,11 @@ import {
   DuplicateKeyError,
   type Row,
   type Session,
+  STORE_TIMEOUT_MS,
   type Statement,
   type Value,
 } from './database.ts'
-import type { Call, Reply } from './sqlite-worker.ts'
+import type { Call, Message, Reply } from './sqlite-worker.ts'
 
 const UNIQUE_VIOLATIONS = new Set([1555, 2067])
 
@@ -28,13 +29,14 @@ class WorkerLink {
   }
 
   /** @param worker the one that began the transaction which this call is part of. */
-  call(call: Call, worker = this.worker()): Promise<Reply> {
+  call(call: Call, worker = this.worker(), deadlineMs = Date.now() + STORE_TIMEOUT_MS): Promise<Reply> {
     // Its rest would be committed without its beginning by the thread that took over.
     if (worker !== this.#worker) return Promise.reject(new StoreError('SQLite: the transaction is lost'))
     const id = ++this.#lastId
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
-      worker.postMessage({ id, call })
+      const message: Message = { id, call, deadlineMs }
+      worker.postMessage(message)
     })
   }
 
@@ -51,7 +53,10 @@ class WorkerLink {
     worker.on('error', (error) => {
       cause = error
     })
-    worker.on('exit', () => this.#abandon(new StoreError(`SQLite: cannot use ${this.#path}`, { cause })))
+    worker.on('exit', () => {
+      const why = cause instanceof Error ? `: ${cause.message}` : ''
+      this.#abandon(new StoreError(`SQLite: cannot use ${this.#path}${why}`, { cause }))
+    })
     return worker
   }
 
@@ -91,21 +96,22 @@ export class SqliteDatabase implements Database {
   }
 
   run(sql: string, params: readonly Value[] = []): Promise<number> {
-    return this.#betweenTransactions(
-      async () => (await this.#link.call({ kind: 'run', sql, params })).changes ?? 0,
-    )
+    return this.#betweenTransactions(async (deadlineMs) => {
+      const reply = await this.#link.call({ kind: 'run', sql, params }, undefined, deadlineMs)
+      return reply.changes ?? 0
+    })
   }
 
   batch(statements: readonly Statement[]): Promise<void> {
-    return this.#betweenTransactions(async () => {
-      await this.#link.call({ kind: 'batch', statements })
+    return this.#betweenTransactions(async (deadlineMs) => {
+      await this.#link.call({ kind: 'batch', statements }, undefined, deadlineMs)
     })
   }
 
   transaction<T>(work: (tx: Session) => Promise<T>): Promise<T> {
-    return this.#alone(async () => {
+    return this.#alone(async (deadlineMs) => {
       const worker = this.#link.worker()
-      await this.#link.call({ kind: 'begin' }, worker)
+      await this.#link.call({ kind: 'begin' }, worker, deadlineMs)
       try {
         const result = await work(this.#sessionOn(worker))
         await this.#link.call({ kind: 'commit' }, worker)
@@ -134,8 +140,8 @@ export class SqliteDatabase implements Database {
     }
   }
 
-  #betweenTransactions<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#lastTransaction.then(work)
+  #betweenTransactions<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
+    const result = this.#lastTransaction.then(inTime(work))
     const settled = result
       .catch(() => undefined)
       .then(() => {
@@ -145,10 +151,18 @@ export class SqliteDatabase implements Database {
     return result
   }
 
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const before = [this.#lastTransaction, ...this.#writes]
-    const result = Promise.all(before).then(work)
+  #alone<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
+    const result = Promise.all([this.#lastTransaction, ...this.#writes]).then(inTime(work))
     this.#lastTransaction = result.catch(() => undefined)
     return result
+  }
+}
+
+/** Behind a lock that another process holds the last of a queue would otherwise wait for the patience of all others. */
+function inTime<T>(work: (deadlineMs: number) => Promise<T>): () => Promise<T> {
+  const deadlineMs = Date.now() + STORE_TIMEOUT_MS
+  return () => {
+    if (Date.now() > deadlineMs) throw new StoreError('SQLite: another process holds the lock for too long')
+    return work(deadlineMs)
   }
 }
