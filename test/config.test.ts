@@ -64,7 +64,17 @@ t.test('proxies are trusted as a list of networks only', async (t) => {
 
 t.test('a MariaDB address is a MySQL address', async (t) => {
   t.equal(loadConfig({ DATABASE_URL: 'mariadb://u:p@h:3307/d' }).databaseUrl, 'mysql://u:p@h:3307/d')
-  for (const bad of ['mysql://h', 'mysql:///d', 'nonsense', 'sqlite:x'])
+  for (const bad of [
+    'mysql://h',
+    'mysql:///d',
+    'nonsense',
+    'sqlite:x',
+    ' mysql://u:p@h/d',
+    'mysql:u:p@h/d',
+    'mysql://u:p@h/d?multipleStatements=true',
+    'mysql://u:p@h/d?ssl-mode=REQUIRED',
+    'mysql://u:p%@h/d',
+  ])
     t.throws(() => loadConfig({ DATABASE_URL: bad }), SetupError, bad)
 })
 

@@ -8,6 +8,8 @@ const FLUSH_MS = 2000
 const SLICE_ROWS = 200
 /** Beyond so many causes and addresses a minute the rest shares one row a cause: nobody fills memory or disk with them. */
 const KEYS_MAX = 10_000
+/** Of minutes in which the database was away at most so many rows are kept for later. */
+const WAITING_MAX = 2 * KEYS_MAX
 
 /** Refusals of people unknown: one counted row per cause, address and minute, whichever process counts. */
 export class Refusals {
@@ -58,7 +60,7 @@ export class Refusals {
       // In slices, so that a flood of addresses holds up nobody else's writes for long.
       for (; rows.length > 0; rows.splice(0, SLICE_ROWS)) await this.#write(rows.slice(0, SLICE_ROWS))
     } catch (error) {
-      for (const row of rows.slice(0, Math.max(0, KEYS_MAX - this.#waiting.size))) this.#keep(row)
+      for (const row of rows.slice(0, Math.max(0, WAITING_MAX - this.#waiting.size))) this.#keep(row)
       this.#onError(error)
     }
   }

@@ -105,6 +105,22 @@ for (const { name, freshConfig } of DATABASES) {
     await t.rejects(app.licences.suspend(ACTOR, licence.id, null), code('licence_state'))
   })
 
+  t.test(`${name}: two changes of a product at once do not undo each other`, async (t) => {
+    const { app } = await openBench(t, await freshConfig(t))
+    await app.products.create(ACTOR, 'demo', 'Demo')
+    await Promise.all([
+      app.products.update(ACTOR, 'demo', { maintenance: 'yes' }),
+      app.products.update(ACTOR, 'demo', { sk: 'NEW' }),
+      app.products.update(ACTOR, 'demo', { legacyEnabled: false }),
+    ])
+    t.match(await app.products.find('demo'), {
+      maintenance: 'yes',
+      sk: 'NEW',
+      legacyEnabled: false,
+      name: 'Demo',
+    })
+  })
+
   t.test(`${name}: hostile texts pass through whole, and never into SQL`, async (t) => {
     const bench = await openBench(t, await freshConfig(t, { RATE_LIMIT_PER_MINUTE: '0' }))
     await bench.app.products.create(ACTOR, 'demo', "D'; DROP TABLE kunci_products; --")

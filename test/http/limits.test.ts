@@ -99,6 +99,12 @@ for (const { name, freshConfig } of DATABASES) {
       { status: 'success' },
       'next door',
     )
+    await bench.app.licences.suspend(ACTOR, fresh.licence.id, null)
+    t.equal(
+      (await runProgram(bench, 'new', undefined, nat)).statusCode,
+      429,
+      'a suspended licence looks no different',
+    )
     const sibling = await openBench(t, bench.config, bench.clock())
     t.equal((await runProgram(sibling, 'guess8', undefined, nat)).statusCode, 429, 'another process')
     bench.clock.advance(HOUR_MS)
@@ -111,3 +117,22 @@ for (const { name, freshConfig } of DATABASES) {
     t.match(blocked, { address: nat })
   })
 }
+
+t.test('a proxy that forwards ports, brackets or nonsense opens no way around a limit', async (t) => {
+  const config = freshConfig(t, { TRUST_PROXY: '127.0.0.1', RATE_LIMIT_PER_MINUTE: '5' })
+  const bench = await openBench(t, config)
+  const ask = (forwarded: string) =>
+    bench.server.inject({ url: '/api/auth/get-session-key', headers: { 'x-forwarded-for': forwarded } })
+  const kinds: [who: string, spelling: (i: number) => string][] = [
+    ['203.0.113.5', (i) => `203.0.113.5:${4000 + i}`],
+    ['2001:db8::5', (i) => `[2001:db8::5]:${4000 + i}`],
+    ['unknown', (i) => `\u00fc${i}`],
+  ]
+  for (const [who, spelling] of kinds) {
+    const replies = await Promise.all(Array.from({ length: 8 }, (_, i) => ask(spelling(i))))
+    t.equal(replies.filter(({ statusCode }) => statusCode === 200).length, 5, who)
+    const [first] = replies
+    const payload = first?.json().session_token.split('.')[1]
+    t.equal(JSON.parse(Buffer.from(payload, 'base64url').toString()).ip, who)
+  }
+})
