@@ -36,6 +36,23 @@ export type EventFacts = Partial<
   Pick<EventRow, 'productId' | 'licenceId' | 'deviceId' | 'supportCode' | 'detail'>
 >
 
+/** An event as operators read it, by HTTP and on the command line alike. */
+export function eventView(event: EventRow) {
+  return {
+    id: event.id,
+    at: new Date(event.atMs).toISOString(),
+    type: event.type,
+    actor: event.actor,
+    address: event.address,
+    product_id: event.productId,
+    licence_id: event.licenceId,
+    device_id: event.deviceId,
+    support_code: event.supportCode,
+    count: event.count,
+    detail: event.detail,
+  }
+}
+
 export type Events = ReturnType<typeof createEvents>
 
 export function createEvents(deps: {

@@ -1,31 +1,15 @@
 import type { App } from '../../app.ts'
-import { EVENT_TYPES, type EventType } from '../../domain/events.ts'
+import { EVENT_TYPES, type EventType, eventView } from '../../domain/events.ts'
 import type { EventRow } from '../../store/events.ts'
 import { type Context, command } from '../command.ts'
 import { type Filter, followEvents } from '../follow.ts'
-import { isoTime, jsonText, line, table } from '../output.ts'
+import { jsonText, line, table } from '../output.ts'
 import { asLimit, asOneOf } from '../values.ts'
 
 const TYPES = Object.keys(EVENT_TYPES) as EventType[]
 const COLUMNS = ['at', 'type', 'actor', 'address', 'licence_id', 'support_code', 'count', 'detail'] as const
 /** As wide as what commonly stands in those columns, so that lines printed one by one stand below each other. */
 const WIDTHS = [24, 22, 8, 15, 20, 11, 1]
-
-function eventView(event: EventRow) {
-  return {
-    id: event.id,
-    at: isoTime(event.atMs),
-    type: event.type,
-    actor: event.actor,
-    address: event.address,
-    product_id: event.productId,
-    licence_id: event.licenceId,
-    device_id: event.deviceId,
-    support_code: event.supportCode,
-    count: event.count,
-    detail: event.detail,
-  }
-}
 
 function rowOf(event: EventRow) {
   const detail = Object.entries(event.detail)

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { App } from '../../app.ts'
+import { eventView } from '../../domain/events.ts'
 import { CountersReply, ErrorReply, EventsQuery, EventsReply } from '../../wire.ts'
 
 const refusals = { 400: ErrorReply, 401: ErrorReply, 429: ErrorReply, 503: ErrorReply }
@@ -21,21 +22,7 @@ export function eventRoutes(app: App) {
       async ({ query }) => {
         const { type, support_code: supportCode, licence_id: licenceId, limit = 100 } = query
         const events = await app.events.list({ type, supportCode, licenceId, limit })
-        return {
-          events: events.map((event) => ({
-            id: event.id,
-            at: new Date(event.atMs).toISOString(),
-            type: event.type,
-            actor: event.actor,
-            address: event.address,
-            product_id: event.productId,
-            licence_id: event.licenceId,
-            device_id: event.deviceId,
-            support_code: event.supportCode,
-            count: event.count,
-            detail: event.detail,
-          })),
-        }
+        return { events: events.map(eventView) }
       },
     )
 
