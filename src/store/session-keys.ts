@@ -37,15 +37,19 @@ const COLUMNS = ['session_id', 'session_key', 'session_iv', 'client_ip', 'create
 const BATCH_MAX = 64
 const EVENT_SILENCE_MAX_S = 180
 
-let lastText = { second: Number.NaN, text: '' }
+const TEXTS_MAX = 16
+const texts = new Map<number, string>()
 
 /** `YYYY-MM-DD HH:MM:SS` in UTC, whole seconds rounded down: how the two TIMESTAMP columns are written and compared. */
 export function utcText(ms: number): string {
   const second = Math.floor(ms / 1000)
-  // Rows of one moment share their second, and a date costs more than all else in writing a row.
-  if (lastText.second !== second)
-    lastText = { second, text: new Date(second * 1000).toISOString().slice(0, 19).replace('T', ' ') }
-  return lastText.text
+  // Rows of one moment share their seconds, and a date costs more than all else in writing a row.
+  const known = texts.get(second)
+  if (known !== undefined) return known
+  if (texts.size >= TEXTS_MAX) texts.clear()
+  const text = new Date(second * 1000).toISOString().slice(0, 19).replace('T', ' ')
+  texts.set(second, text)
+  return text
 }
 
 function msOf(text: string): number {
