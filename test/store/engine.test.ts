@@ -232,6 +232,15 @@ for (const { name, freshConfig } of DATABASES)
       t.same(await thingsIn(db), { a: 1, b: 2 })
     })
 
+    t.test('what was closed is closed: another close does nothing, and no call opens it again', async (t) => {
+      const db = await fresh(t)
+      await db.close()
+      await db.close()
+      t.type(await failureOf(db.all('SELECT n FROM things')), StoreError)
+      t.type(await failureOf(db.run('UPDATE things SET n = 0')), StoreError)
+      t.type(await failureOf(db.transaction((tx) => tx.run('UPDATE things SET n = 0'))), StoreError)
+    })
+
     t.test('the clock tells the time in UTC', async (t) => {
       const { clock } = await fresh(t)
       t.ok(Math.abs(clock() - Date.now()) < 1000)
@@ -277,7 +286,7 @@ t.test(
       isWritten = true
     })
     let reads = 0
-    for (; !isWritten; reads++) t.equal((await db.all('SELECT n FROM things')).length, 2)
+    for (; !isWritten; reads++) await db.all('SELECT n FROM things')
     delays.disable()
     t.equal(await written, 1)
     const waitedMs = performance.now() - startMs
@@ -287,6 +296,23 @@ t.test(
     t.same(await thingsIn(db), { a: 10, b: 2 })
   },
 )
+
+t.test('SQLite: a lock that is not given back is a StoreError, and does not hold up the end', async (t) => {
+  const config = freshConfig(t)
+  const db = await withThings(t, config)
+  await lockedElsewhere(config.dataDir, 20_000)
+  const startMs = performance.now()
+  const waiting = [
+    failureOf(db.run('UPDATE things SET n = n + 1')),
+    failureOf(db.transaction((tx) => tx.run('UPDATE things SET n = n + 1'))),
+    failureOf(db.batch([['UPDATE things SET n = n + 1', []]])),
+  ]
+  const closed = db.close()
+  for (const error of await Promise.all(waiting)) t.type(error, StoreError)
+  await closed
+  const tookMs = performance.now() - startMs
+  t.ok(tookMs < 10_000, `it ended after ${tookMs} ms`)
+})
 
 t.test('SQLite: a thread that dies is a StoreError to those who wait, and is replaced', async (t) => {
   let worker: Worker | undefined

@@ -22,6 +22,7 @@ class WorkerLink {
   readonly #path: string
   readonly #waiting = new Map<number, Waiting>()
   #worker: Worker | undefined
+  #isClosed = false
   #lastId = 0
 
   constructor(path: string) {
@@ -40,7 +41,15 @@ class WorkerLink {
     })
   }
 
+  /** Ends the thread for good: whatever comes after this starts no other. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    if (this.#worker !== undefined) await this.call({ kind: 'close' }, this.#worker).catch(() => undefined)
+  }
+
+  /** @throws {StoreError} once it was closed. */
   worker(): Worker {
+    if (this.#isClosed) throw new StoreError('SQLite: the database is closed')
     if (this.#worker !== undefined) return this.#worker
     const worker = new Worker(new URL(`./sqlite-worker${extname(import.meta.url)}`, import.meta.url), {
       workerData: this.#path,
@@ -128,7 +137,8 @@ export class SqliteDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    await this.#alone(() => this.#link.call({ kind: 'close' }))
+    await Promise.allSettled([this.#lastTransaction, ...this.#writes])
+    await this.#link.close()
   }
 
   #sessionOn(worker: Worker): Session {
