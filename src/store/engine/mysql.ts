@@ -13,6 +13,8 @@ import {
 
 /** One lock for each database: several Kuncis may share a server. */
 const MIGRATION_LOCK = "CONCAT('kunci.', LEFT(SHA1(DATABASE()), 40))"
+const NO_LIMIT = 0
+const CLOCK_READINGS = 3
 const CLOCK_INTERVAL_MS = 60_000
 const DEADLOCK_TRIES = 3
 const ER_DUP_ENTRY = 1062
@@ -41,12 +43,9 @@ function isDeadlock(error: unknown): boolean {
  * What `work` settles to, or an error once it has taken as long as a statement may. mysql2's own time-out starts when a
  * statement is prepared and its turn has come: a server that hangs before that would be waited for for ever.
  */
-function inTime<T>(work: Promise<T>): Promise<T> {
+function inTime<T>(work: Promise<T>, limitMs = STORE_TIMEOUT_MS): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new Error(`no answer within ${STORE_TIMEOUT_MS} ms`)),
-      STORE_TIMEOUT_MS,
-    )
+    const timer = setTimeout(() => reject(new Error(`no answer within ${STORE_TIMEOUT_MS} ms`)), limitMs)
     work.then(resolve, reject).finally(() => clearTimeout(timer))
   })
 }
@@ -55,12 +54,12 @@ async function execute(
   connection: PoolConnection,
   sql: string,
   params: readonly Value[],
-  isTimed: boolean,
+  limitMs: number,
 ): Promise<unknown> {
   try {
     // Without parameters the text protocol: DDL and compound statements cannot be prepared.
     const answer = params.length === 0 ? connection.query(sql) : connection.execute(sql, [...params])
-    const [result] = await (isTimed ? inTime<[unknown, unknown]>(answer) : answer)
+    const [result] = await (limitMs === NO_LIMIT ? answer : inTime<[unknown, unknown]>(answer, limitMs))
     return result
   } catch (error) {
     // After a time-out or a protocol error nobody knows what the connection will answer next.
@@ -69,12 +68,13 @@ async function execute(
   }
 }
 
-function session(connection: PoolConnection, isTimed = true): Session {
+/** @param limitMs how long each statement may take. */
+function session(connection: PoolConnection, limitMs: number): Session {
   return {
     all: async <T extends Row>(sql: string, params: readonly Value[] = []) =>
-      (await execute(connection, sql, params, isTimed)) as T[],
+      (await execute(connection, sql, params, limitMs)) as T[],
     run: async (sql, params = []) =>
-      ((await execute(connection, sql, params, isTimed)) as { affectedRows: number }).affectedRows,
+      ((await execute(connection, sql, params, limitMs)) as { affectedRows: number }).affectedRows,
   }
 }
 
@@ -135,11 +135,11 @@ export class MysqlDatabase implements Database {
   readonly clock: Clock = () => Math.round(performance.now() + this.#offsetMs)
 
   all<T extends Row>(sql: string, params: readonly Value[] = []): Promise<T[]> {
-    return this.#with((connection) => session(connection).all<T>(sql, params))
+    return this.#with((connection, leftMs) => session(connection, leftMs).all<T>(sql, params))
   }
 
   run(sql: string, params: readonly Value[] = []): Promise<number> {
-    return this.#with((connection) => session(connection).run(sql, params))
+    return this.#with((connection, leftMs) => session(connection, leftMs).run(sql, params))
   }
 
   async batch(statements: readonly Statement[]): Promise<void> {
@@ -154,7 +154,9 @@ export class MysqlDatabase implements Database {
   async transaction<T>(work: (tx: Session) => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#with((connection) => this.#transactionOn(connection, work))
+        return await this.#with((connection, leftMs) =>
+          this.#transactionOn(session(connection, leftMs), connection, work),
+        )
       } catch (error) {
         // On Galera a conflict shows only at COMMIT, and then too the whole transaction is to be run again.
         if (!isDeadlock(error) || tries >= DEADLOCK_TRIES) throw error
@@ -171,7 +173,7 @@ export class MysqlDatabase implements Database {
   /** Under a named lock that the server gives back by itself when this connection dies. */
   exclusively<T>(work: (session: Session) => Promise<T>): Promise<T> {
     return this.#with(async (connection) => {
-      const own = session(connection, false)
+      const own = session(connection, NO_LIMIT)
       const [row] = await own.all<{ got: number | null }>(`SELECT GET_LOCK(${MIGRATION_LOCK}, 600) AS got`)
       if (row?.got !== 1)
         throw new StoreError('MySQL: another process has been changing the tables for ten minutes')
@@ -184,10 +186,12 @@ export class MysqlDatabase implements Database {
     })
   }
 
-  async #with<T>(work: (connection: PoolConnection) => Promise<T>): Promise<T> {
+  /** @param work gets a connection, and what is left of the caller's time once it has been waited for. */
+  async #with<T>(work: (connection: PoolConnection, leftMs: number) => Promise<T>): Promise<T> {
+    const startMs = performance.now()
     const connection = await this.#borrow()
     try {
-      return await work(connection)
+      return await work(connection, Math.max(1, STORE_TIMEOUT_MS - (performance.now() - startMs)))
     } finally {
       connection.release()
     }
@@ -203,8 +207,11 @@ export class MysqlDatabase implements Database {
     }
   }
 
-  async #transactionOn<T>(connection: PoolConnection, work: (tx: Session) => Promise<T>): Promise<T> {
-    const tx = session(connection)
+  async #transactionOn<T>(
+    tx: Session,
+    connection: PoolConnection,
+    work: (tx: Session) => Promise<T>,
+  ): Promise<T> {
     await tx.run('START TRANSACTION')
     try {
       const result = await work(tx)
@@ -216,10 +223,21 @@ export class MysqlDatabase implements Database {
     }
   }
 
+  /** Of several readings the quickest errs least: by half its round trip, where a first one includes the login. */
   async #readClock(): Promise<void> {
-    const before = performance.now()
-    const [row] = await this.all<{ now: string }>('SELECT UTC_TIMESTAMP(3) AS now')
-    const middle = (before + performance.now()) / 2
-    this.#offsetMs = Date.parse(`${row?.now.replace(' ', 'T')}Z`) - middle
+    let quickestMs = Number.POSITIVE_INFINITY
+    for (let i = 0; i < CLOCK_READINGS; i++) {
+      const before = performance.now()
+      const [row] = await this.all<{ now: string }>('SELECT UTC_TIMESTAMP(6) AS now')
+      const roundTripMs = performance.now() - before
+      if (roundTripMs >= quickestMs) continue
+      quickestMs = roundTripMs
+      this.#offsetMs = utcMs(row?.now ?? '') - (before + roundTripMs / 2)
+    }
   }
+}
+
+/** Of `YYYY-MM-DD HH:MM:SS.ffffff` in UTC; JavaScript's own parser stops at milliseconds. */
+function utcMs(text: string): number {
+  return Date.parse(`${text.slice(0, 19).replace(' ', 'T')}Z`) + Number(`0${text.slice(19)}`) * 1000
 }
