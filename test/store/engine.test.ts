@@ -5,9 +5,10 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import t, { type Test } from 'tap'
-import { openDatabase } from '../../src/app.ts'
+import { createApp, openDatabase } from '../../src/app.ts'
 import type { Config } from '../../src/config.ts'
 import { StoreError } from '../../src/errors.ts'
+import { createLogger } from '../../src/log.ts'
 import { Coalescer } from '../../src/store/engine/coalescer.ts'
 import {
   type Database,
@@ -532,4 +533,15 @@ t.test('beyond ten thousand that wait the next is refused at once', async (t) =>
   const errors = errorsOf(await results).filter(Boolean)
   t.equal(errors.length, 1)
   t.type(errors[0], StoreError)
+})
+
+t.test('SQLite: an app starts and reads while another process holds the write lock', async (t) => {
+  const config = freshConfig(t)
+  await (await createApp(config, { logger: createLogger('silent') })).close()
+  await lockedElsewhere(config.dataDir, 10_000)
+  const startMs = performance.now()
+  const app = await createApp(config, { logger: createLogger('silent') })
+  t.same(await app.products.list(), [])
+  t.ok(performance.now() - startMs < 4000, 'without waiting for it')
+  await app.close()
 })

@@ -312,6 +312,18 @@ t.test('times that the old rules made update themselves stand still from then on
   t.equal(await check(app, 'living'), 'not_found', 'it opens')
 })
 
+t.test(
+  'a table of an engine that neither commits nor rolls back becomes InnoDB, with its living rows',
+  async (t) => {
+    const old = await operator(t, await sharedMariadb())
+    await old.mysql.query(OLD_TABLE.replace('ENGINE=InnoDB', 'ENGINE=MyISAM'))
+    await insert(old, 'living')
+    await migrateDatabase(old.config)
+    t.match(await tableOf(old), /ENGINE=InnoDB/)
+    t.equal((await oldRows(old)).length, 1)
+  },
+)
+
 t.test('a unique key of any name is enough, and one is made where there is none', async (t) => {
   const server = await sharedMariadb()
   const columns = OLD_TABLE.slice(0, OLD_TABLE.indexOf('  UNIQUE KEY'))
