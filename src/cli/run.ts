@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { createApp } from '../app.ts'
 import { loadConfig } from '../config.ts'
 import { createLogger } from '../log.ts'
+import { VERSION } from '../version.ts'
 import { readArguments } from './arguments.ts'
 import { type Command, type Context, type Env, type Streams, UsageError } from './command.ts'
 import { cleanupCommands } from './commands/cleanup.ts'
@@ -35,11 +35,6 @@ export const COMMANDS: readonly Command[] = [
 
 const GLOBAL_SWITCHES = new Set(['--json', '--help', '-h'])
 const ACTOR_MAX = 64
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return String((JSON.parse(text) as { version: unknown }).version)
-}
 
 function actorName(): string {
   try {
@@ -114,7 +109,7 @@ async function execute(command: Command, argv: readonly string[], env: Env, stre
 /** What needs no command: the version, and the help of all commands or of a group. */
 function generalAnswer(argv: readonly string[]): string | undefined {
   const [first] = argv
-  if (first === '--version') return version()
+  if (first === '--version') return VERSION
   const words = argv.filter((arg) => !GLOBAL_SWITCHES.has(arg))
   if (words.length === 0) return groupHelp(COMMANDS, undefined)
   const group = COMMANDS.filter(({ path }) => path[0] === first)

@@ -8,6 +8,7 @@ import fastify, { type FastifyInstance, LogController } from 'fastify'
 import type { App } from '../app.ts'
 import { newRequestId } from '../domain/ids.ts'
 import { SetupError } from '../errors.ts'
+import { VERSION } from '../version.ts'
 import { closeGently } from './closing.ts'
 import { clientDoor, legacyDoor, operatorDoor } from './doors.ts'
 import { answerErrors, clientErrorAnswerer, frameworkErrorAnswerer } from './errors.ts'
@@ -77,7 +78,7 @@ async function describe(server: FastifyInstance): Promise<void> {
       info: {
         title: 'Kunci',
         description: 'Session keys and licence checks for desktop tools.',
-        version: '0.1.0',
+        version: VERSION,
       },
       components: {
         securitySchemes: {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import type { Test } from 'tap'
 import { type App, createApp, migrateDatabase } from '../../src/app.ts'
+import type { Clock } from '../../src/clock.ts'
 import type { Config } from '../../src/config.ts'
 import { createLogger } from '../../src/log.ts'
 import type { TestDatabase, TestEnv } from './databases.ts'
@@ -48,8 +49,12 @@ export async function serve(
 }
 
 /** What an operator does on the command line, done in this process. */
-export async function asOperator<T>({ config }: Installation, work: (app: App) => Promise<T>): Promise<T> {
-  const app = await createApp(config, { logger: createLogger('silent') })
+export async function asOperator<T>(
+  { config }: Installation,
+  work: (app: App) => Promise<T>,
+  ports: { clock?: Clock } = {},
+): Promise<T> {
+  const app = await createApp(config, { logger: createLogger('silent'), ...ports })
   try {
     return await work(app)
   } finally {

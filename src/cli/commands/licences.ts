@@ -1,7 +1,6 @@
 import type { App } from '../../app.ts'
 import type { Actor } from '../../domain/events.ts'
 import type { LicenceTexts } from '../../domain/licences.ts'
-import { AppError } from '../../errors.ts'
 import type { Licence } from '../../store/licences.ts'
 import { command, type Option, UsageError } from '../command.ts'
 import { facts, isoTime, table } from '../output.ts'
@@ -67,16 +66,6 @@ async function shown(app: App, licence: Licence, sentence?: string) {
   return { data, text: [sentence ?? [], text].flat().join('\n') }
 }
 
-function requireFuture(expiresAtMs: number | undefined, app: App): number | null {
-  if (expiresAtMs !== undefined && expiresAtMs <= app.clock())
-    throw new AppError('invalid_argument', {
-      detail:
-        `--expires: ${isoTime(expiresAtMs)} is past. A licence that ended already can be recorded all the same: ` +
-        'create it without --expires, then renew it to that date',
-    })
-  return expiresAtMs ?? null
-}
-
 const create = command({
   path: ['licences', 'create'],
   summary: 'Creates a licence and shows its key, which is kept nowhere and cannot be shown again.',
@@ -91,8 +80,7 @@ const create = command({
   example: 'kunci licences create --product demo --customer "Budi" --hwid 1234567890 --expires 2030-12-31',
   run: ({ args, actor, withApp }) =>
     withApp(async (app) => {
-      const { product: productCode, customer, hwid } = args
-      const expiresAtMs = requireFuture(args.expires, app)
+      const { product: productCode, customer, hwid, expires: expiresAtMs = null } = args
       const wish = { productCode, customer, hwid, expiresAtMs, ...textsOf(args) }
       const { licence, key } = await app.licences.create(actor, wish)
       const { data, text } = await shown(app, licence)

@@ -83,11 +83,11 @@ export function requireWholeSchema(status: SchemaStatus): void {
   const behind = migrations.filter(({ state }) => state !== 'applied')
   const lines = [...behind.map(({ name, state }) => `${name}: ${state}`), ...damage]
   const newer = behind.some(({ state }) => state === 'unknown' || state === 'changed')
+  const mend = newer
+    ? 'It was migrated by another version of Kunci. Run that version, or restore the backup that fits this one.'
+    : `${damage.some((line) => line.includes('ALTER TABLE')) ? 'Run the statements above. ' : ''}Run: kunci migrate`
   throw new SetupError(
-    `The database is not as this version needs it:\n${lines.map((line) => `  ${line}`).join('\n')}\n` +
-      (newer
-        ? 'It was migrated by another version of Kunci. Run that version, or restore the backup that fits this one.'
-        : 'Run: kunci migrate'),
+    `The database is not as this version needs it:\n${lines.map((line) => `  ${line}`).join('\n')}\n${mend}`,
   )
 }
 
