@@ -298,3 +298,25 @@ t.test('MariaDB: the SQL that is printed for a dropped column puts it back as it
   requireWholeSchema(await databaseStatus(config))
   await start(config)
 })
+
+t.test(
+  'MariaDB: a unique key that was dropped stops the start, and the SQL that is printed puts it back',
+  async (t) => {
+    const config = await DATABASES[1]!.freshConfig(t)
+    await migrateDatabase(config)
+    const db = await open(t, config)
+    for (const [table, index, columns] of [
+      ['kunci_devices', 'licence_id', 'licence_id, slot_no'],
+      ['kunci_licences', 'key_hash', 'key_hash'],
+      ['session_keys', 'session_id', 'session_id'],
+    ]) {
+      await db.run(`ALTER TABLE ${table} DROP INDEX ${index}`)
+      const refusal = await refusalOf(start(config))
+      t.match(refusal, `${table} has lost its unique key`)
+      const [remedy = ''] = /ALTER TABLE .*?(?=;)/.exec(refusal) ?? []
+      t.equal(remedy, `ALTER TABLE ${table} ADD UNIQUE (${columns})`)
+      await db.run(remedy)
+      t.same((await databaseStatus(config)).damage, [])
+    }
+  },
+)

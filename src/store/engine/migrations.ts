@@ -1,7 +1,15 @@
 import type { Clock } from '../../clock.ts'
 import { SetupError } from '../../errors.ts'
 import type { Database, Session } from './database.ts'
-import { actualColumns, expectedTables, hasIndex, type Migration, migrationsFor } from './schema.ts'
+import {
+  actualColumns,
+  actualUniqueKeys,
+  expectedTables,
+  hasIndex,
+  type Migration,
+  migrationsFor,
+  type Table,
+} from './schema.ts'
 
 type Applied = { name: string; checksum: string; finished_at_ms: number | null }
 
@@ -37,10 +45,36 @@ function stateOf(migration: Migration, applied: Applied | undefined): MigrationS
   return applied.checksum === migration.checksum ? 'applied' : 'changed'
 }
 
+function missingColumns(table: Table, columns: ReadonlySet<string>, dialect: Database['dialect']): string[] {
+  return table.columns
+    .filter((column) => !columns.has(column.name))
+    .map(({ name, definition, keys }) => {
+      const additions = [`${name} ${definition}`, ...keys].map((addition) => `ADD ${addition}`)
+      const remedy =
+        dialect === 'mysql'
+          ? `run this SQL: ALTER TABLE ${table.name} ${additions.join(', ')};`
+          : 'restore kunci.db from a backup'
+      return `${table.name}.${name} is missing: ${remedy}`
+    })
+}
+
+/** Of columns that are there; those of a missing one come back with it. */
+function missingUniqueKeys(
+  { name, uniqueKeys }: Table,
+  columns: ReadonlySet<string>,
+  actual: ReadonlySet<string> | null,
+): string[] {
+  return uniqueKeys
+    .filter((key) => key.split(', ').every((column) => columns.has(column)))
+    .filter((key) => actual !== null && !actual.has(`${name}: ${key}`))
+    .map((key) => `${name} has lost its unique key: run this SQL: ALTER TABLE ${name} ADD UNIQUE (${key});`)
+}
+
 /** Reads how far this database is, and whether the tables of what was applied are still whole. Changes nothing. */
 export async function schemaStatus(session: Session, dialect: Database['dialect']): Promise<SchemaStatus> {
   const actual = await actualColumns(session, dialect)
   const applied = await readApplied(session, actual)
+  const uniqueKeys = dialect === 'mysql' ? await actualUniqueKeys(session) : null
   const known = migrationsFor(dialect)
   const migrations: MigrationState[] = known.map((migration) => ({
     name: migration.name,
@@ -53,16 +87,7 @@ export async function schemaStatus(session: Session, dialect: Database['dialect'
     if (!applied.has(table.migration)) return []
     if (columns === undefined)
       return [`table ${table.name} is missing: run "kunci migrate" to create it anew, empty`]
-    return table.columns
-      .filter((column) => !columns.has(column.name))
-      .map(({ name, definition, keys }) => {
-        const additions = [`${name} ${definition}`, ...keys].map((addition) => `ADD ${addition}`)
-        const remedy =
-          dialect === 'mysql'
-            ? `run this SQL: ALTER TABLE ${table.name} ${additions.join(', ')};`
-            : 'restore kunci.db from a backup'
-        return `${table.name}.${name} is missing: ${remedy}`
-      })
+    return [...missingColumns(table, columns, dialect), ...missingUniqueKeys(table, columns, uniqueKeys)]
   })
   return { migrations, damage }
 }

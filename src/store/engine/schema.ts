@@ -11,6 +11,9 @@ const COLUMN_LINE = /^ {2}([a-z]\w*) (.+?),?$/gm
 /** A key of one column: it goes when its column goes. */
 const KEY_LINE = /^ {2}((?:PRIMARY|UNIQUE|KEY)\b.*\((\w+)\)),?$/gm
 
+/** What decides races: a lost one would let two take what only one may have. */
+const UNIQUE_LINE = /^ {2}(?:PRIMARY KEY|UNIQUE(?: KEY \w+)?) \(([^)]+)\),?$/gm
+
 export type Migration = {
   readonly name: string
   readonly checksum: string
@@ -18,7 +21,13 @@ export type Migration = {
 }
 
 export type Column = { readonly name: string; readonly definition: string; readonly keys: readonly string[] }
-export type Table = { readonly name: string; readonly migration: string; readonly columns: readonly Column[] }
+export type Table = {
+  readonly name: string
+  readonly migration: string
+  readonly columns: readonly Column[]
+  /** The columns of each unique key, `licence_id, slot_no`. */
+  readonly uniqueKeys: readonly string[]
+}
 
 function readSql(file: string): string {
   return readFileSync(new URL(file, SQL_DIRECTORY), 'utf8')
@@ -58,7 +67,8 @@ export function expectedTables(dialect: Database['dialect']): Table[] {
         definition,
         keys: keys.filter((key) => key.column === column).map(({ key }) => key),
       }))
-      return [{ name, migration, columns }]
+      const uniqueKeys = [...statement.matchAll(UNIQUE_LINE)].map(([, key = '']) => key)
+      return [{ name, migration, columns, uniqueKeys }]
     }),
   )
 }
@@ -81,6 +91,16 @@ export async function actualColumns(
     tables.set(table_name, columns.add(column_name))
   }
   return tables
+}
+
+/** The columns of every unique key of MySQL's tables, `table: a, b`. SQLite's cannot be taken away from a table. */
+export async function actualUniqueKeys(db: Session): Promise<Set<string>> {
+  const rows = await db.all<{ table_name: string; unique_key: string }>(
+    `SELECT table_name AS table_name, GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', ') AS unique_key
+     FROM information_schema.statistics WHERE table_schema = DATABASE() AND non_unique = 0
+     GROUP BY table_name, index_name`,
+  )
+  return new Set(rows.map(({ table_name, unique_key }) => `${table_name}: ${unique_key}`))
 }
 
 export async function hasIndex(
