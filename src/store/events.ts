@@ -29,7 +29,6 @@ export type EventFilter = {
 export type EventStore = {
   /** The newest events that fit, oldest first. */
   list(filter: EventFilter): Promise<EventRow[]>
-  record(event: EventRow): Promise<void>
   /** Adds counted refusals to their rows. */
   addRefusals(events: readonly EventRow[]): Promise<void>
 }
@@ -109,9 +108,6 @@ export function eventStore(db: Database): EventStore {
         conditions.map(({ value }) => value),
       )
       return rows.map(fromColumns).reverse()
-    },
-    record: async (event) => {
-      await db.run(...insertEvents([event]))
     },
     addRefusals: (events) =>
       db.batch(

@@ -152,8 +152,10 @@ export function sessionKeyStore(db: Database): SessionKeyStore {
         `SELECT id FROM session_keys WHERE expires_at < ? ORDER BY expires_at LIMIT ${Math.floor(limit)}`,
         [utcText(beforeMs)],
       )
-      if (ids.length > 0)
-        await db.run(`DELETE FROM session_keys WHERE id IN (${ids.map(({ id }) => Number(id)).join(', ')})`)
+      if (ids.length > 0) {
+        const gone = paddedList(ids.map(({ id }) => id))
+        await db.run(`DELETE FROM session_keys WHERE id IN (${placeholders(gone.length)})`, gone)
+      }
       await db.run('DELETE FROM kunci_session_failures WHERE expires_at_ms < ?', [beforeMs])
       return ids.length
     },
