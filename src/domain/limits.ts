@@ -66,7 +66,7 @@ export function createLimits(deps: {
     return counter
   }
 
-  /** Whether this address guessed too often. Asked only about unknown licences and machines not yet enrolled. */
+  /** Whether this address guessed too often. Never asked about an enrolled machine that may run. */
   async function isBlocked(address: string): Promise<boolean> {
     return !isOff && (await blocks.find(addressKey(address), clock())) !== null
   }
