@@ -35,7 +35,7 @@ import { MysqlDatabase } from './store/engine/mysql.ts'
 import { adoptSessionKeys, type WrapPlainRow } from './store/engine/session-keys-adoption.ts'
 import { SqliteDatabase } from './store/engine/sqlite.ts'
 import { eventStore } from './store/events.ts'
-import { currentKey, type Keyring, keyChecksOf, openKeyring } from './store/keyring.ts'
+import { currentKey, type Keyring, keyChecksOf, keysOf, openKeyring } from './store/keyring.ts'
 import { licenceStore } from './store/licences.ts'
 import { productStore } from './store/products.ts'
 import { sessionKeyStore } from './store/session-keys.ts'
@@ -159,7 +159,8 @@ export async function createApp(config: Config, ports: Ports) {
     return {
       config,
       createdKeys,
-      keyring,
+      /** Of the legacy contract's tokens: the first signs, all verify. No other key leaves the services. */
+      legacySecrets: keysOf(keyring['legacy-jwt']).map((key) => key.export()),
       ...createServices(config, { logger, random, clock: ports.clock ?? db.clock }, db, keyring),
     }
   } catch (error) {

@@ -1,20 +1,14 @@
-import type { KeyObject } from 'node:crypto'
 import { componentAtRest, componentDigest, normaliseVolume } from '../crypto/fingerprint.ts'
 import { type LicenceKey, licenceKeyAtRest, parseLicenceKey } from '../crypto/licence-key.ts'
 import type { Random } from '../random.ts'
 import type { NewDevice } from '../store/devices.ts'
-import { currentKey, type Keyring, type Ring } from '../store/keyring.ts'
+import { currentKey, type Keyring, keysOf } from '../store/keyring.ts'
 import type { BoundLicence, KeyHash, LicenceStore } from '../store/licences.ts'
 import type { Product } from '../store/products.ts'
 import type { Candidate } from './decide.ts'
 import { newId } from './ids.ts'
 
 const LEGACY_COMPONENT = 'volume'
-
-/** The current key first. */
-function keysOf(ring: Ring): KeyObject[] {
-  return [currentKey(ring), ...[...ring.keys].filter(([id]) => id !== ring.current).map(([, key]) => key)]
-}
 
 function bindingOf({ device }: BoundLicence, hashes: readonly string[]): Candidate['binding'] {
   if (device === null) return 'none'

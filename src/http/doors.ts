@@ -8,7 +8,6 @@ import type { HandOut } from '../domain/session-keys.ts'
 import { AppError } from '../errors.ts'
 import { LEGACY_ERROR } from '../wire.ts'
 import { refuse } from './errors.ts'
-import { addressOf } from './request-context.ts'
 
 const PURPOSE = 'hwid_encryption'
 
@@ -16,8 +15,6 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The session a client's token names; set by the client door alone. */
     sessionId: string
-    /** The operator's token; set by the operator door alone. */
-    operatorId: string
   }
 }
 
@@ -31,12 +28,12 @@ function bearer({ headers }: FastifyRequest): string | undefined {
 }
 
 /** The legacy contract: its HS256 tokens by the door's `jwt`, and a support code on every reply, refusals too. */
-export async function legacyDoor(door: FastifyInstance, { keyring }: App): Promise<void> {
+export async function legacyDoor(door: FastifyInstance, { legacySecrets }: App): Promise<void> {
   door.addHook('onRequest', async (request, reply) => {
     reply.header('x-support-code', supportCodeOf(request.id))
   })
   await door.register(fastifyJwt, {
-    secret: currentSecret(keyring['legacy-jwt']),
+    secret: requireSecret(legacySecrets[0]),
     sign: { algorithm: 'HS256' },
     verify: VERIFY,
   })
@@ -45,35 +42,29 @@ export async function legacyDoor(door: FastifyInstance, { keyring }: App): Promi
 /** Expiry is judged by the one clock that sessions live by, not by this process's own. */
 const VERIFY = { algorithms: ['HS256' as const], ignoreExpiration: true, ignoreNotBefore: true, cache: false }
 
-type Ring = App['keyring']['legacy-jwt']
-
-function currentSecret({ current, keys }: Ring): Buffer {
-  const key = keys.get(current)
-  if (key === undefined) throw new Error('a ring holds its current key')
-  return key.export()
+function requireSecret(secret: Buffer | undefined): Buffer {
+  if (secret === undefined) throw new Error('there is a secret to sign with')
+  return secret
 }
 
 /** The claims of a token that the current secret signed, or one that was retired while its last tokens live. */
 function claimsIn(
   door: FastifyInstance,
-  { current, keys }: Ring,
+  { legacySecrets }: App,
   token: string,
 ): Record<string, unknown> | null {
-  const retired = [...keys]
-    .filter(([id]) => id !== current)
-    .map(([, key]) => ({ ...VERIFY, key: key.export() }))
-  for (const options of [undefined, ...retired]) {
+  for (const [i, key] of legacySecrets.entries()) {
     try {
-      return options === undefined ? door.jwt.verify(token) : door.jwt.verify(token, options)
+      return i === 0 ? door.jwt.verify(token) : door.jwt.verify(token, { ...VERIFY, key })
     } catch {}
   }
   return null
 }
 
-function sessionIdIn(door: FastifyInstance, ring: Ring, token: string, nowMs: number): string | null {
-  const { session_id: sessionId, exp, purpose } = claimsIn(door, ring, token) ?? {}
+function sessionIdIn(door: FastifyInstance, app: App, token: string): string | null {
+  const { session_id: sessionId, exp, purpose } = claimsIn(door, app, token) ?? {}
   const isValid = typeof sessionId === 'string' && typeof exp === 'number' && purpose === PURPOSE
-  return isValid && exp * 1000 > nowMs ? sessionId : null
+  return isValid && exp * 1000 > app.clock() ? sessionId : null
 }
 
 /** The claims of a hand-out, in the order the old server wrote them. */
@@ -94,7 +85,7 @@ export function legacyClaims(handOut: HandOut, ip: string, jti: string) {
 export function clientDoor(door: FastifyInstance, app: App): void {
   door.decorateRequest('sessionId', '')
   door.addHook('onRequest', async (request, reply) => {
-    const address = addressOf(request)
+    const { address } = request
     const tooMany = () => {
       request.facts.outcome = 'check.too_many'
       app.events.refuse('excess_rate_limit_exceeded', address)
@@ -102,8 +93,7 @@ export function clientDoor(door: FastifyInstance, app: App): void {
     }
     const header = request.headers['x-session-token']
     const token = bearer(request) ?? (typeof header === 'string' ? header : undefined)
-    const sessionId =
-      token === undefined ? null : sessionIdIn(door, app.keyring['legacy-jwt'], token, app.clock())
+    const sessionId = token === undefined ? null : sessionIdIn(door, app, token)
     if (sessionId !== null) {
       if (!app.limits.allows('check', addressKey(address))) return tooMany()
       request.sessionId = sessionId
@@ -121,14 +111,9 @@ export function clientDoor(door: FastifyInstance, app: App): void {
 
 /** Lets through who shows a living operator token. */
 export function operatorDoor(door: FastifyInstance, app: App): void {
-  door.decorateRequest('operatorId', '')
   door.addHook('onRequest', async (request, reply) => {
-    const address = addressOf(request)
-    const operator = await app.tokens.authenticate(bearer(request) ?? '')
-    if (operator !== null) {
-      request.operatorId = operator.id
-      return
-    }
+    const { address } = request
+    if ((await app.tokens.authenticate(bearer(request) ?? '')) !== null) return
     app.events.refuse('authn_token_refused', address)
     if (!app.limits.allows('refused_token', addressKey(address))) throw new AppError('too_many_requests')
     reply.header('www-authenticate', 'Bearer')

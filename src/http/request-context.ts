@@ -16,6 +16,8 @@ export type Facts = {
 declare module 'fastify' {
   interface FastifyRequest {
     facts: Facts
+    /** The caller's, as it is limited, stored and logged: read once, while the connection is sure to have one. */
+    address: string
   }
 }
 
@@ -25,7 +27,7 @@ const UNKNOWN = 'unknown'
 const CLIENT_GONE = 499
 
 /** The caller's address as it is stored: IPv4 that came mapped into IPv6 is IPv4, and a zone is cut off. */
-export function addressOf(request: FastifyRequest): string {
+function addressOf(request: FastifyRequest): string {
   // The system forgets whose a connection was when the caller resets it before we ask.
   const ip: string = request.ip ?? UNKNOWN
   // Some proxies write a port behind the address they forward, and brackets around it.
@@ -36,12 +38,14 @@ export function addressOf(request: FastifyRequest): string {
 
 export function beginRequest(request: FastifyRequest, reply: FastifyReply): void {
   request.facts = {}
+  request.address = addressOf(request)
   reply.header('x-request-id', request.id).header('cache-control', 'no-store')
 }
 
 /** Gives every request its id and no-store, and writes its one log line when it is answered. */
 export function followRequests(server: FastifyInstance, app: App): void {
   server.decorateRequest('facts')
+  server.decorateRequest('address', UNKNOWN)
   server.addHook('onRequest', async (request, reply) => {
     beginRequest(request, reply)
     // Who hangs up gets no reply, and what he asked for may be done all the same: it needs its line no less.
@@ -68,7 +72,7 @@ export function logRequest(app: App, request: FastifyRequest, sent: { status: nu
     // The pattern, never the URL: what a client puts into a query is not ours to keep.
     route,
     ...sent,
-    address: addressOf(request),
+    address: request.address,
     outcome,
     ...facts,
   })

@@ -28,6 +28,11 @@ export function currentKey(ring: Ring): KeyObject {
   return key
 }
 
+/** Every key of a ring, the current one first. */
+export function keysOf(ring: Ring): KeyObject[] {
+  return [currentKey(ring), ...[...ring.keys].filter(([id]) => id !== ring.current).map(([, key]) => key)]
+}
+
 export function keyChecksOf(keyring: Keyring): Map<string, string> {
   return new Map(
     RINGS.flatMap((name) =>

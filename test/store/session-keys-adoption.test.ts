@@ -5,6 +5,8 @@ import type { Config } from '../../src/config.ts'
 import { unwrapSessionKey } from '../../src/crypto/row-wrap.ts'
 import { SetupError } from '../../src/errors.ts'
 import { createLogger } from '../../src/log.ts'
+import { pooledRandom } from '../../src/random.ts'
+import { openKeyring } from '../../src/store/keyring.ts'
 import { freshConfig } from '../support/databases.ts'
 import { ACTOR, encrypt } from '../support/legacy.ts'
 import { type MariadbServer, sharedMariadb, startMariadb, type TestDatabases } from '../support/mariadb.ts'
@@ -239,11 +241,13 @@ for (const { name, open } of SERVERS)
 
     t.test('has its plain keys wrapped, each for its own row', async (t) => {
       const rows = await oldRows(old)
+      const ports = { random: pooledRandom(), jwtSecret: undefined }
+      const { keys } = openKeyring(old.config.keysDir, new Map(), ports).keyring.kek
       for (const row of rows.slice(0, 3)) {
         t.match(row.session_key, /^w1\.L0\.k1\.[\w-]{80}$/)
         t.equal(row.session_iv, IV)
         const context = { suite: 'L0', sessionId: row.session_id, iv: Buffer.from(IV, 'hex') } as const
-        t.equal(unwrapSessionKey(app.keyring.kek.keys, context, row.session_key)?.toString('hex'), KEY)
+        t.equal(unwrapSessionKey(keys, context, row.session_key)?.toString('hex'), KEY)
         t.equal(await check(app, row.session_id), 'granted', row.session_id)
       }
     })

@@ -6,7 +6,6 @@ import { supportCodeOf } from '../../domain/ids.ts'
 import { ErrorReply, GrantedReply, LEGACY_ERROR, LegacyErrorReply } from '../../wire.ts'
 import { objectIn, takeAnyBody } from '../legacy-body.ts'
 import { legacyDates, legacyExpiry } from '../legacy-date.ts'
-import { addressOf } from '../request-context.ts'
 
 const schema = {
   tags: ['legacy contract'],
@@ -61,7 +60,7 @@ export function licenceRoutes(app: App) {
   }
 
   async function check(request: FastifyRequest, reply: FastifyReply) {
-    const address = addressOf(request)
+    const { address } = request
     const body = posted(request.body)
     if (body === null) {
       request.facts.outcome = 'check.malformed'

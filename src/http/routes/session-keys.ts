@@ -4,7 +4,6 @@ import { addressKey, subnetKey } from '../../domain/addresses.ts'
 import { ErrorReply, HandOutRefusal, HandOutReply, LEGACY_ERROR } from '../../wire.ts'
 import { legacyClaims, sessionMark } from '../doors.ts'
 import { objectIn, takeAnyBody } from '../legacy-body.ts'
-import { addressOf } from '../request-context.ts'
 
 const JTI_BYTES = 16
 
@@ -22,7 +21,7 @@ export function sessionKeyRoutes(app: App) {
     takeAnyBody(scope)
 
     scope.addHook('onRequest', async (request, reply) => {
-      const address = addressOf(request)
+      const { address } = request
       const isWithin =
         app.limits.allows('hand_out', addressKey(address)) &&
         app.limits.allows('hand_out_subnet', subnetKey(address))
@@ -35,11 +34,11 @@ export function sessionKeyRoutes(app: App) {
     async function handOut(request: FastifyRequest, reply: FastifyReply) {
       if (objectIn(request.body)?.suite !== undefined) {
         request.facts.outcome = 'session_key.suite_refused'
-        app.events.refuse('input_validation_fail', addressOf(request))
+        app.events.refuse('input_validation_fail', request.address)
         return reply.code(400).send(LEGACY_ERROR.suiteRefused)
       }
       await app.products.legacy()
-      const address = addressOf(request)
+      const { address } = request
       const key = await app.sessionKeys.handOut(address)
       request.facts = { outcome: 'session_key.handed_out', session: sessionMark(key.sessionId) }
       return {
