@@ -1,7 +1,6 @@
 /**
- * The thread that holds the SQLite file. A commit waits for the disk and a write may wait for another process's lock;
- * here neither holds up the server's event loop. Reads have a connection of their own, so that they see nothing
- * uncommitted and go on while a write waits.
+ * A thread that holds a connection to the SQLite file. There are two: a commit waits for the disk and a write may wait for
+ * another process's lock; on a thread of their own neither holds up the server's event loop, and reads go on meanwhile.
  */
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,11 +8,14 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { type Row, STORE_TIMEOUT_MS, type Statement, type Value } from './database.ts'
 
 export type Call =
-  | { kind: 'all'; on: 'reader' | 'writer'; sql: string; params: readonly Value[] }
+  | { kind: 'all'; sql: string; params: readonly Value[] }
   | { kind: 'run'; sql: string; params: readonly Value[] }
   | { kind: 'batch'; statements: readonly Statement[] }
   | { kind: 'begin' | 'commit' | 'rollback' }
   | { kind: 'close' }
+
+/** What a thread is started with. The reader's connection cannot write. */
+export type Start = { readonly path: string; readonly role: 'reader' | 'writer' }
 
 /** `deadlineMs`: until when, in epoch milliseconds, the worker waits for a lock that another process holds. */
 export type Message = { id: number; call: Call; deadlineMs: number }
@@ -28,24 +30,28 @@ export type Reply = {
 const LOCK_RETRY_MS = 5
 const PREPARED_MAX = 500
 const SQLITE_BUSY = 5
+/** 16 MiB of log: a page that is written again and again goes into the file once for all of them. */
+const CHECKPOINT_PAGES = 4096
+const CACHE_KIB = 32 * 1024
 
-function open(path: string, readOnly: boolean): DatabaseSync {
+function open({ path, role }: Start): DatabaseSync {
   const db = new DatabaseSync(path, { timeout: 0 })
   db.exec(
-    'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY',
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;' +
+      `PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}; PRAGMA cache_size = -${CACHE_KIB}`,
   )
-  if (readOnly) db.exec('PRAGMA query_only = ON')
+  if (role === 'reader') db.exec('PRAGMA query_only = ON')
   return db
 }
 
 function preparer(db: DatabaseSync): (sql: string) => StatementSync {
-  const prepared = new Map<string, StatementSync>()
+  const statements = new Map<string, StatementSync>()
   return (sql) => {
-    const known = prepared.get(sql)
+    const known = statements.get(sql)
     if (known !== undefined) return known
-    if (prepared.size >= PREPARED_MAX) prepared.clear()
+    if (statements.size >= PREPARED_MAX) statements.clear()
     const fresh = db.prepare(sql)
-    prepared.set(sql, fresh)
+    statements.set(sql, fresh)
     return fresh
   }
 }
@@ -65,20 +71,16 @@ async function patiently<T>(deadlineMs: number, work: () => T): Promise<T> {
   }
 }
 
-const path = String(workerData)
-const startDeadlineMs = Date.now() + STORE_TIMEOUT_MS
-const writer = await patiently(startDeadlineMs, () => open(path, false))
-const reader = await patiently(startDeadlineMs, () => open(path, true))
-const write = preparer(writer)
-const read = preparer(reader)
+const db = await patiently(Date.now() + STORE_TIMEOUT_MS, () => open(workerData as Start))
+const prepared = preparer(db)
 
 function runBatch(statements: readonly Statement[]): void {
-  writer.exec('BEGIN IMMEDIATE')
+  db.exec('BEGIN IMMEDIATE')
   try {
-    for (const [sql, params] of statements) write(sql).run(...params)
-    writer.exec('COMMIT')
+    for (const [sql, params] of statements) prepared(sql).run(...params)
+    db.exec('COMMIT')
   } catch (error) {
-    if (writer.isTransaction) writer.exec('ROLLBACK')
+    if (db.isTransaction) db.exec('ROLLBACK')
     throw error
   }
 }
@@ -87,25 +89,22 @@ const BOUNDARY = { begin: 'BEGIN IMMEDIATE', commit: 'COMMIT', rollback: 'ROLLBA
 
 async function serve(call: Call, deadlineMs: number): Promise<Omit<Reply, 'id'>> {
   switch (call.kind) {
-    case 'all': {
-      const prepare = call.on === 'reader' ? read : write
-      return { rows: await patiently(deadlineMs, () => prepare(call.sql).all(...call.params) as Row[]) }
-    }
+    case 'all':
+      return { rows: await patiently(deadlineMs, () => prepared(call.sql).all(...call.params) as Row[]) }
     case 'run':
       return {
-        changes: Number((await patiently(deadlineMs, () => write(call.sql).run(...call.params))).changes),
+        changes: Number((await patiently(deadlineMs, () => prepared(call.sql).run(...call.params))).changes),
       }
     case 'batch':
       await patiently(deadlineMs, () => runBatch(call.statements))
       return {}
     case 'close':
-      reader.close()
-      writer.close()
+      db.close()
       return {}
     case 'begin':
     case 'commit':
     case 'rollback':
-      await patiently(deadlineMs, () => writer.exec(BOUNDARY[call.kind]))
+      await patiently(deadlineMs, () => db.exec(BOUNDARY[call.kind]))
       return {}
   }
 }

@@ -11,22 +11,22 @@ import {
   type Statement,
   type Value,
 } from './database.ts'
-import type { Call, Message, Reply } from './sqlite-worker.ts'
+import type { Call, Message, Reply, Start } from './sqlite-worker.ts'
 
 const UNIQUE_VIOLATIONS = new Set([1555, 2067])
 
 type Waiting = { resolve: (reply: Reply) => void; reject: (error: StoreError) => void }
 
-/** The worker thread as a function from call to reply. A worker that died is replaced at the next call. */
+/** A worker thread as a function from call to reply. A worker that died is replaced at the next call. */
 class WorkerLink {
-  readonly #path: string
+  readonly #start: Start
   readonly #waiting = new Map<number, Waiting>()
   #worker: Worker | undefined
   #isClosed = false
   #lastId = 0
 
-  constructor(path: string) {
-    this.#path = path
+  constructor(start: Start) {
+    this.#start = start
   }
 
   /** @param worker the one that began the transaction which this call is part of. */
@@ -52,7 +52,7 @@ class WorkerLink {
     if (this.#isClosed) throw new StoreError('SQLite: the database is closed')
     if (this.#worker !== undefined) return this.#worker
     const worker = new Worker(new URL(`./sqlite-worker${extname(import.meta.url)}`, import.meta.url), {
-      workerData: this.#path,
+      workerData: this.#start,
       // Loaders and the like that this process was started with are nothing to a thread that holds a file.
       execArgv: [],
     })
@@ -64,7 +64,7 @@ class WorkerLink {
     })
     worker.on('exit', () => {
       const why = cause instanceof Error ? `: ${cause.message}` : ''
-      this.#abandon(new StoreError(`SQLite: cannot use ${this.#path}${why}`, { cause }))
+      this.#abandon(new StoreError(`SQLite: cannot use ${this.#start.path}${why}`, { cause }))
     })
     return worker
   }
@@ -86,47 +86,49 @@ class WorkerLink {
   }
 }
 
-/** SQLite through `node:sqlite` in a worker thread: WAL, and a commit is on the disk before it is answered. */
+/** SQLite through `node:sqlite` in two worker threads, one that writes and one that reads: WAL, and a commit is on the disk before it is answered. */
 export class SqliteDatabase implements Database {
   readonly dialect = 'sqlite'
   readonly clock: Clock = systemClock
-  readonly #link: WorkerLink
+  readonly #writer: WorkerLink
+  readonly #reader: WorkerLink
   /** Settles when the last transaction that was let in is over. */
   #lastTransaction: Promise<unknown> = Promise.resolve()
   /** Writes of one message each. Several may be under way: the worker does one after the other, and never waits for us. */
   readonly #writes = new Set<Promise<unknown>>()
 
   constructor(path: string) {
-    this.#link = new WorkerLink(path)
+    this.#writer = new WorkerLink({ path, role: 'writer' })
+    this.#reader = new WorkerLink({ path, role: 'reader' })
   }
 
   async all<T extends Row>(sql: string, params: readonly Value[] = []): Promise<T[]> {
-    return (await this.#link.call({ kind: 'all', on: 'reader', sql, params })).rows as T[]
+    return (await this.#reader.call({ kind: 'all', sql, params })).rows as T[]
   }
 
   run(sql: string, params: readonly Value[] = []): Promise<number> {
     return this.#betweenTransactions(async (deadlineMs) => {
-      const reply = await this.#link.call({ kind: 'run', sql, params }, undefined, deadlineMs)
+      const reply = await this.#writer.call({ kind: 'run', sql, params }, undefined, deadlineMs)
       return reply.changes ?? 0
     })
   }
 
   batch(statements: readonly Statement[]): Promise<void> {
     return this.#betweenTransactions(async (deadlineMs) => {
-      await this.#link.call({ kind: 'batch', statements }, undefined, deadlineMs)
+      await this.#writer.call({ kind: 'batch', statements }, undefined, deadlineMs)
     })
   }
 
   transaction<T>(work: (tx: Session) => Promise<T>): Promise<T> {
     return this.#alone(async (deadlineMs) => {
-      const worker = this.#link.worker()
-      await this.#link.call({ kind: 'begin' }, worker, deadlineMs)
+      const worker = this.#writer.worker()
+      await this.#writer.call({ kind: 'begin' }, worker, deadlineMs)
       try {
         const result = await work(this.#sessionOn(worker))
-        await this.#link.call({ kind: 'commit' }, worker)
+        await this.#writer.call({ kind: 'commit' }, worker)
         return result
       } catch (error) {
-        await this.#link.call({ kind: 'rollback' }, worker).catch(() => undefined)
+        await this.#writer.call({ kind: 'rollback' }, worker).catch(() => undefined)
         throw error
       }
     })
@@ -138,15 +140,16 @@ export class SqliteDatabase implements Database {
 
   async close(): Promise<void> {
     await Promise.allSettled([this.#lastTransaction, ...this.#writes])
-    await this.#link.close()
+    await this.#reader.close()
+    await this.#writer.close()
   }
 
   #sessionOn(worker: Worker): Session {
     return {
       all: async <T extends Row>(sql: string, params: readonly Value[] = []) =>
-        (await this.#link.call({ kind: 'all', on: 'writer', sql, params }, worker)).rows as T[],
+        (await this.#writer.call({ kind: 'all', sql, params }, worker)).rows as T[],
       run: async (sql, params = []) =>
-        (await this.#link.call({ kind: 'run', sql, params }, worker)).changes ?? 0,
+        (await this.#writer.call({ kind: 'run', sql, params }, worker)).changes ?? 0,
     }
   }
 
