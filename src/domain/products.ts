@@ -8,6 +8,8 @@ import { requireTexts } from './texts.ts'
 
 export type ProductChanges = Partial<LegacyTexts & Pick<Product, 'name' | 'legacyEnabled' | 'bindAddress'>>
 
+/** Every request asks; what another process changed is seen within this time. */
+const KNOWN_FOR_MS = 250
 const CODE = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/
 
 export type Products = ReturnType<typeof createProducts>
@@ -20,6 +22,20 @@ export function createProducts(deps: {
   legacyProduct: string | undefined
 }) {
   const { store, events, clock, random, legacyProduct } = deps
+  let known: { readonly sinceMs: number; readonly products: Promise<readonly Product[]> } | undefined
+
+  /** The products as they were at most {@link KNOWN_FOR_MS} ago, or since this process changed one. */
+  function recent(): Promise<readonly Product[]> {
+    const nowMs = performance.now()
+    if (known !== undefined && nowMs - known.sinceMs < KNOWN_FOR_MS) return known.products
+    const products = store.all()
+    const reading = { sinceMs: nowMs, products }
+    known = reading
+    products.catch(() => {
+      if (known === reading) known = undefined
+    })
+    return products
+  }
 
   /** @throws {AppError} `invalid_argument` for a bad code, `product_exists` for a taken one. */
   async function create(
@@ -40,7 +56,9 @@ export function createProducts(deps: {
       ...{ id: newId('prd', random), code, name, createdAtMs: nowMs, updatedAtMs: nowMs },
     }
     const event = events.build('product_created', actor, { productId: product.id, detail: { code } })
-    if (!(await store.create(product, event)))
+    const isCreated = await store.create(product, event)
+    known = undefined
+    if (!isCreated)
       throw new AppError('product_exists', { detail: `there is a product with the code "${code}" already` })
     return product
   }
@@ -51,6 +69,7 @@ export function createProducts(deps: {
     const changed = Object.keys(changes).join(' ')
     const event = events.build('product_updated', actor, { productId: id, detail: { changed } })
     await store.update(id, { ...changes, updatedAtMs: clock() }, event)
+    known = undefined
     return find(code)
   }
 
@@ -71,7 +90,7 @@ export function createProducts(deps: {
    *   `legacy_disabled` when the old contract is switched off for it.
    */
   async function legacy(): Promise<Product | null> {
-    const products = await store.all()
+    const products = await recent()
     if (products.length === 0) return null
     const product =
       legacyProduct === undefined && products.length === 1
