@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
@@ -20,7 +20,7 @@ declare module 'fastify' {
 
 /** What a log may call a session by. */
 export function sessionMark(sessionId: string): string {
-  return createHash('sha256').update(sessionId).digest('hex').slice(0, 8)
+  return hash('sha256', sessionId).slice(0, 8)
 }
 
 function bearer({ headers }: FastifyRequest): string | undefined {
@@ -29,8 +29,9 @@ function bearer({ headers }: FastifyRequest): string | undefined {
 
 /** The legacy contract: its HS256 tokens by the door's `jwt`, and a support code on every reply, refusals too. */
 export async function legacyDoor(door: FastifyInstance, { legacySecrets }: App): Promise<void> {
-  door.addHook('onRequest', async (request, reply) => {
+  door.addHook('onRequest', (request, reply, done) => {
     reply.header('x-support-code', supportCodeOf(request.id))
+    done()
   })
   await door.register(fastifyJwt, {
     secret: requireSecret(legacySecrets[0]),
@@ -84,28 +85,25 @@ export function legacyClaims(handOut: HandOut, ip: string, jti: string) {
 /** Lets through who shows a valid session token, within the limit of his address. */
 export function clientDoor(door: FastifyInstance, app: App): void {
   door.decorateRequest('sessionId', '')
-  door.addHook('onRequest', async (request, reply) => {
+  door.addHook('onRequest', (request, reply, done) => {
     const { address } = request
-    const tooMany = () => {
-      request.facts.outcome = 'check.too_many'
-      app.events.refuse('excess_rate_limit_exceeded', address)
-      return reply.code(429).header('retry-after', '60').send(LEGACY_ERROR.tooManyChecks)
-    }
     const header = request.headers['x-session-token']
     const token = bearer(request) ?? (typeof header === 'string' ? header : undefined)
     const sessionId = token === undefined ? null : sessionIdIn(door, app, token)
-    if (sessionId !== null) {
-      if (!app.limits.allows('check', addressKey(address))) return tooMany()
-      request.sessionId = sessionId
-      request.facts.session = sessionMark(sessionId)
-      return
+    if (sessionId === null) app.events.refuse('authn_token_refused', address)
+    if (!app.limits.allows(sessionId === null ? 'refused_token' : 'check', addressKey(address))) {
+      request.facts.outcome = 'check.too_many'
+      app.events.refuse('excess_rate_limit_exceeded', address)
+      return void reply.code(429).header('retry-after', '60').send(LEGACY_ERROR.tooManyChecks)
     }
-    app.events.refuse('authn_token_refused', address)
-    if (!app.limits.allows('refused_token', addressKey(address))) return tooMany()
-    request.facts.outcome = 'check.token_refused'
-    return reply
-      .code(401)
-      .send(token === undefined ? LEGACY_ERROR.authenticationRequired : LEGACY_ERROR.invalidSession)
+    if (sessionId === null) {
+      request.facts.outcome = 'check.token_refused'
+      const refusal = token === undefined ? LEGACY_ERROR.authenticationRequired : LEGACY_ERROR.invalidSession
+      return void reply.code(401).send(refusal)
+    }
+    request.sessionId = sessionId
+    request.facts.session = sessionMark(sessionId)
+    done()
   })
 }
 

@@ -3,7 +3,7 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import type { App } from '../app.ts'
 import { newRequestId } from '../domain/ids.ts'
 import { AppError, ERRORS, type ErrorCode, StoreError } from '../errors.ts'
-import { beginRequest, logRequest } from './request-context.ts'
+import type { Requests } from './request-context.ts'
 
 const RETRY_AFTER_S = 1
 
@@ -52,11 +52,10 @@ export function answerErrors(server: FastifyInstance, app: App): void {
 }
 
 /** Answers what no route could be looked up for, such as a broken escape in the URL; no hook has run by then. */
-export function frameworkErrorAnswerer(app: App) {
+export function frameworkErrorAnswerer({ begin }: Requests) {
   return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void => {
-    beginRequest(request, reply)
+    begin(request, reply)
     refuse(request, reply, codeOf(error))
-    logRequest(app, request, { status: reply.statusCode })
   }
 }
 

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
 import { supportCodeOf } from '../domain/ids.ts'
+import { answerHeaders } from './headers.ts'
 
 /** What a request leaves in its one log line and in the counters, beside method, route and status. */
 export type Facts = {
@@ -25,55 +26,77 @@ declare module 'fastify' {
 const UNKNOWN = 'unknown'
 /** nginx's status for a client that hung up before its reply. */
 const CLIENT_GONE = 499
+const IPV4 = /^(?:\d{1,3}\.){3}\d{1,3}$/
 
 /** The caller's address as it is stored: IPv4 that came mapped into IPv6 is IPv4, and a zone is cut off. */
 function addressOf(request: FastifyRequest): string {
   // The system forgets whose a connection was when the caller resets it before we ask.
   const ip: string = request.ip ?? UNKNOWN
+  if (IPV4.test(ip) && isIP(ip) === 4) return ip
   // Some proxies write a port behind the address they forward, and brackets around it.
   const [, bracketed, plain = ''] = /^(?:\[(.+)\](?::\d+)?|(.+?)(?:(?<=\.\d+):\d+)?)$/.exec(ip) ?? []
   const [address = ''] = (bracketed ?? plain).replace(/^::ffff:(?=.*\.)/i, '').split('%')
   return isIP(address) === 0 ? UNKNOWN : address
 }
 
-export function beginRequest(request: FastifyRequest, reply: FastifyReply): void {
-  request.facts = {}
-  request.address = addressOf(request)
-  reply.header('x-request-id', request.id).header('cache-control', 'no-store')
+/** Every request from its first hook until its reply is sent or nobody waits for it any more. */
+export type Requests = ReturnType<typeof trackRequests>
+
+/** Gives each request its id, its address and its answer's headers, writes its one log line at its end, and knows which are unanswered. */
+export function trackRequests(app: App) {
+  const headers = answerHeaders(app.config)
+  const unanswered = new Set<FastifyReply>()
+  let onAllAnswered = (): void => undefined
+
+  function begin(request: FastifyRequest, reply: FastifyReply): void {
+    request.facts = {}
+    request.address = addressOf(request)
+    reply.header('x-request-id', request.id).headers(headers)
+    unanswered.add(reply)
+    reply.raw.once('close', () => end(request, reply))
+  }
+
+  function end(request: FastifyRequest, reply: FastifyReply): void {
+    unanswered.delete(reply)
+    // Who hangs up gets no reply, and what he asked for may be done all the same: it needs its line no less.
+    const isSent = reply.raw.writableFinished
+    const { outcome = 'answered', ...facts } = isSent
+      ? request.facts
+      : { ...request.facts, outcome: 'client_gone' }
+    const status = isSent ? reply.statusCode : CLIENT_GONE
+    app.counters.add(outcome === 'answered' ? `http.${status}` : outcome)
+    app.logger.info({
+      event: 'http.request',
+      request_id: request.id,
+      support_code: supportCodeOf(request.id),
+      method: request.method,
+      // The pattern, never the URL: what a client puts into a query is not ours to keep.
+      route: request.routeOptions.url ?? 'unknown',
+      status,
+      ms: Math.round(reply.elapsedTime * 10) / 10,
+      address: request.address,
+      outcome,
+      ...facts,
+    })
+    if (unanswered.size === 0) onAllAnswered()
+  }
+
+  return {
+    begin,
+    unanswered: unanswered as ReadonlySet<FastifyReply>,
+    /** Calls `listener` each time the last unanswered request ends. */
+    whenAllAnswered: (listener: () => void): void => {
+      onAllAnswered = listener
+    },
+  }
 }
 
-/** Gives every request its id and no-store, and writes its one log line when it is answered. */
-export function followRequests(server: FastifyInstance, app: App): void {
+/** Begins every request that Fastify finds a route for, or answers with 404. */
+export function followRequests(server: FastifyInstance, { begin }: Requests): void {
   server.decorateRequest('facts')
   server.decorateRequest('address', UNKNOWN)
-  server.addHook('onRequest', async (request, reply) => {
-    beginRequest(request, reply)
-    // Who hangs up gets no reply, and what he asked for may be done all the same: it needs its line no less.
-    reply.raw.once('close', () => {
-      if (reply.raw.writableFinished) return
-      request.facts.outcome = 'client_gone'
-      logRequest(app, request, { status: CLIENT_GONE })
-    })
-  })
-  server.addHook('onResponse', async (request, reply) =>
-    logRequest(app, request, { status: reply.statusCode, ms: Math.round(reply.elapsedTime * 10) / 10 }),
-  )
-}
-
-export function logRequest(app: App, request: FastifyRequest, sent: { status: number; ms?: number }): void {
-  const { outcome = 'answered', ...facts } = request.facts
-  const route = request.routeOptions.url ?? 'unknown'
-  app.counters.add(outcome === 'answered' ? `http.${sent.status}` : outcome)
-  app.logger.info({
-    event: 'http.request',
-    request_id: request.id,
-    support_code: supportCodeOf(request.id),
-    method: request.method,
-    // The pattern, never the URL: what a client puts into a query is not ours to keep.
-    route,
-    ...sent,
-    address: request.address,
-    outcome,
-    ...facts,
+  server.addHook('onRequest', (request, reply, done) => {
+    begin(request, reply)
+    done()
   })
 }

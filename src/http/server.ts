@@ -1,18 +1,19 @@
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, isIPv6 } from 'node:net'
 import type { Server as TlsServer } from 'node:tls'
-import helmet from '@fastify/helmet'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastify, { type FastifyInstance, LogController } from 'fastify'
 import type { App } from '../app.ts'
+import type { Config } from '../config.ts'
 import { newRequestId } from '../domain/ids.ts'
 import { SetupError } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import { closeGently } from './closing.ts'
 import { clientDoor, legacyDoor, operatorDoor } from './doors.ts'
 import { answerErrors, clientErrorAnswerer, frameworkErrorAnswerer } from './errors.ts'
-import { followRequests } from './request-context.ts'
+import { pageHeaders } from './headers.ts'
+import { followRequests, type Requests, trackRequests } from './request-context.ts'
 import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
 import { licenceRoutes } from './routes/licences.ts'
@@ -36,7 +37,7 @@ function readTls(paths: TlsPaths) {
   }
 }
 
-function bareServer(app: App): FastifyInstance {
+function bareServer(app: App, requests: Requests): FastifyInstance {
   const { config, logger, random } = app
   const paths = tlsPaths(app)
   const listener = { connectionsCheckingInterval: TIMEOUT_CHECK_MS, requestTimeout: config.requestTimeoutMs }
@@ -57,22 +58,13 @@ function bareServer(app: App): FastifyInstance {
     return503OnClosing: false,
     exposeHeadRoutes: false,
     clientErrorHandler: clientErrorAnswerer(app),
-    frameworkErrors: frameworkErrorAnswerer(app),
+    frameworkErrors: frameworkErrorAnswerer(requests),
     ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
   })
   return server as unknown as FastifyInstance
 }
 
-/** What tells browsers to insist on HTTPS is said only where there is HTTPS: /docs must open on plain loopback too. */
-async function harden(server: FastifyInstance, { config }: App): Promise<void> {
-  const isSecure = config.tlsCert !== undefined || config.trustProxy !== undefined
-  await server.register(helmet, {
-    strictTransportSecurity: isSecure,
-    contentSecurityPolicy: { directives: { upgradeInsecureRequests: isSecure ? [] : null } },
-  })
-}
-
-async function describe(server: FastifyInstance): Promise<void> {
+async function describe(server: FastifyInstance, { config }: App): Promise<void> {
   await server.register(swagger, {
     openapi: {
       info: {
@@ -88,17 +80,20 @@ async function describe(server: FastifyInstance): Promise<void> {
       },
     },
   })
-  await server.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
+  await server.register(async (pages) => {
+    await pageHeaders(pages, config)
+    await pages.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
+  })
 }
 
 /** Builds the HTTP face of an app. Nothing listens yet: tests inject requests. */
 export async function createServer(app: App): Promise<FastifyInstance> {
-  const server = bareServer(app).withTypeProvider<TypeBoxTypeProvider>()
-  closeGently(server)
-  followRequests(server, app)
+  const requests = trackRequests(app)
+  const server = bareServer(app, requests).withTypeProvider<TypeBoxTypeProvider>()
+  closeGently(server, requests)
+  followRequests(server, requests)
   answerErrors(server, app)
-  await harden(server, app)
-  await describe(server)
+  await describe(server, app)
   await server.register(healthRoutes(app))
   // Three doors. Who stands behind one has passed its guard; a route cannot forget it.
   await server.register(async (door) => {
@@ -114,6 +109,12 @@ export async function createServer(app: App): Promise<FastifyInstance> {
     await guarded.register(eventRoutes(app), { prefix: '/api/admin' })
   })
   return server
+}
+
+/** Where a server that listens there is reached. */
+export function serverUrl({ tlsCert }: Config, { address, port }: { address: string; port: number }): string {
+  const host = isIPv6(address) ? `[${address}]` : address
+  return `${tlsCert === undefined ? 'http' : 'https'}://${host}:${port}`
 }
 
 /**
@@ -140,10 +141,8 @@ export async function startServer(app: App): Promise<{ url: string; close(): Pro
           onReload: () => logger.info({ event: 'tls.reloaded' }),
           onError: (error) => logger.error({ event: 'tls.not_reloaded', err: error }),
         })
-  const { address, port, family } = server.server.address() as AddressInfo
-  const host = family === 'IPv6' ? `[${address}]` : address
   return {
-    url: `${paths === undefined ? 'http' : 'https'}://${host}:${port}`,
+    url: serverUrl(config, server.server.address() as AddressInfo),
     close: async () => {
       watch?.close()
       await server.close()

@@ -20,15 +20,15 @@ export function sessionKeyRoutes(app: App) {
   return async (scope: FastifyInstance): Promise<void> => {
     takeAnyBody(scope)
 
-    scope.addHook('onRequest', async (request, reply) => {
+    scope.addHook('onRequest', (request, reply, done) => {
       const { address } = request
       const isWithin =
         app.limits.allows('hand_out', addressKey(address)) &&
         app.limits.allows('hand_out_subnet', subnetKey(address))
-      if (isWithin) return
+      if (isWithin) return done()
       request.facts.outcome = 'session_key.too_many'
       app.events.refuse('excess_rate_limit_exceeded', address)
-      return reply.code(429).header('retry-after', '60').send(LEGACY_ERROR.tooManyHandOuts)
+      void reply.code(429).header('retry-after', '60').send(LEGACY_ERROR.tooManyHandOuts)
     })
 
     async function handOut(request: FastifyRequest, reply: FastifyReply) {
