@@ -176,7 +176,10 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
   const licenceRows = licenceStore(db)
   const blocks = blockStore(db)
   const events = createEvents({ store: eventStore(db), clock, random, onError })
-  const limits = createLimits({ perMinute: config.rateLimitPerMinute, blocks, events, clock })
+  const limits = createLimits({
+    perMinute: config.rateLimitPerMinute,
+    ...{ workers: config.workers, blocks, events, clock },
+  })
   const products = createProducts({
     store: productStore(db),
     ...{ events, clock, random, legacyProduct: config.legacyProduct },

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { SetupError } from './errors.ts'
 
@@ -31,6 +32,15 @@ function asInteger(min: number, max: number): (text: string) => number {
     const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
     if (value >= min && value <= max) return value
     throw new Error(`must be a whole number from ${min} to ${max}`)
+  }
+}
+
+function asWorkers(text: string): number {
+  if (text === 'auto') return availableParallelism()
+  try {
+    return asInteger(1, 256)(text)
+  } catch {
+    throw new Error('must be auto or a whole number from 1 to 256')
   }
 }
 
@@ -87,6 +97,12 @@ export const SETTINGS = {
     doc: 'Address to listen on. 0.0.0.0 or :: for every interface, behind TLS or a proxy.',
   }),
   port: setting({ env: 'PORT', fallback: '3000', parse: asInteger(0, 65535), doc: 'Port to listen on.' }),
+  workers: setting({
+    env: 'WORKERS',
+    fallback: '1',
+    parse: asWorkers,
+    doc: 'Processes that share the port, or auto for one a core. Each has its own DATABASE_POOL_SIZE and its part of the limits.',
+  }),
   databaseUrl: optional({
     env: 'DATABASE_URL',
     parse: asMysqlUrl,

@@ -23,6 +23,9 @@ export const REDACTED: ReadonlySet<string> = new Set([
 
 const CENSORED = '[redacted]'
 const DEPTH_MAX = 4
+/** POSIX's least PIPE_BUF is smaller, that of Linux and its kin is this. */
+const ATOMIC_BYTES = 4096
+const GATHERED_BYTES = 3072
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype
@@ -40,16 +43,33 @@ function withoutSecrets(fields: Record<string, unknown>, depth = 0): Record<stri
   return safe
 }
 
-/** One JSON line an event. Writes are gathered, so that a log line costs a request nothing to speak of. */
-export function createLogger(level: string, destination?: DestinationStream): Logger {
+type Where = {
+  /** Standard output when it is not said. */
+  readonly destination?: DestinationStream
+  /** The number of the process that writes, where several share one output. */
+  readonly worker?: number | undefined
+}
+
+/**
+ * One JSON line an event. Writes are gathered, so that a log line costs a request nothing to speak of, and are small
+ * enough that the system takes each as a whole: lines of several processes do not run into each other.
+ */
+export function createLogger(level: string, { destination, worker }: Where = {}): Logger {
   const options = {
     level,
-    base: null,
+    base: worker === undefined ? null : { worker },
     formatters: { log: (fields: object) => withoutSecrets(fields as Record<string, unknown>) },
   }
   return pino(
     options,
-    destination ?? pino.destination({ dest: 1, sync: false, minLength: 4096, periodicFlush: 200 }),
+    destination ??
+      pino.destination({
+        dest: 1,
+        sync: false,
+        minLength: GATHERED_BYTES,
+        maxWrite: ATOMIC_BYTES,
+        periodicFlush: 200,
+      }),
   )
 }
 

@@ -3,7 +3,10 @@ import { createLogger, REDACTED } from '../src/log.ts'
 
 function capture(level = 'info') {
   const lines: string[] = []
-  return { lines, logger: createLogger(level, { write: (line: string) => void lines.push(line) }) }
+  return {
+    lines,
+    logger: createLogger(level, { destination: { write: (line: string) => void lines.push(line) } }),
+  }
 }
 
 t.test('no member of the list is ever logged, however deep it lies or however it is spelt', async (t) => {

@@ -77,7 +77,9 @@ function contextFor(json: boolean, env: Env, streams: Streams): Omit<Context, 'a
     streams.stderr.write(json ? `${jsonText({ status: 'note', message: text }, 0)}\n` : `${text}\n`)
   }
   const withApp: Context['withApp'] = async (work) => {
-    const app = await createApp(loadConfig(env), { logger: createLogger('silent', { write: () => true }) })
+    const app = await createApp(loadConfig(env), {
+      logger: createLogger('silent', { destination: { write: () => true } }),
+    })
     try {
       if (app.createdKeys.length > 0) note(keysNote(app.createdKeys))
       return await work(app)

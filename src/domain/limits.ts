@@ -30,15 +30,16 @@ export type Limits = ReturnType<typeof createLimits>
 
 /**
  * Counters in this process, blocks in the database. `perMinute` replaces the per-minute limits; 0 switches every limit
- * and block off.
+ * and block off. Each of `workers` processes allows its part of a limit, rounded up.
  */
 export function createLimits(deps: {
   perMinute: number | undefined
+  workers: number
   blocks: BlockStore
   events: Events
   clock: Clock
 }) {
-  const { perMinute, blocks, events, clock } = deps
+  const { perMinute, workers, blocks, events, clock } = deps
   const counters = new LRUCache<string, { count: number; resetAtMs: number }>({ max: TRACKED_MAX })
   const isOff = perMinute === 0
 
@@ -57,7 +58,7 @@ export function createLimits(deps: {
     const counter =
       known !== undefined && known.resetAtMs > nowMs ? known : newWindow(id, nowMs + LIMITS[name].windowMs)
     counter.count++
-    return counter.count <= maxOf(name)
+    return counter.count <= Math.ceil(maxOf(name) / workers)
   }
 
   function newWindow(id: string, resetAtMs: number) {

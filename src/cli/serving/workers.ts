@@ -1,0 +1,120 @@
+/**
+ * Several processes behind one port. The lead process holds the port, hands connections out in turn, replaces workers
+ * that die and cleans up; the workers answer. Between them go counts and the word to stop: nothing a request waits for.
+ */
+import cluster, { type Address, type Worker } from 'node:cluster'
+import { extname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { App } from '../../app.ts'
+import { type Counts, sumCounts } from '../../domain/counters.ts'
+import { SetupError } from '../../errors.ts'
+import { serverUrl } from '../../http/server.ts'
+import type { Env } from '../command.ts'
+
+type FromWorker = { readonly counted: Counts }
+type FromLead = { readonly countedByOthers: Counts } | { readonly stop: true }
+
+const PROGRAM = fileURLToPath(new URL(`../../bin${extname(import.meta.url)}`, import.meta.url))
+const COUNTS_EVERY_MS = 1000
+/** A worker that dies is replaced at once; one that dies this young waits, each time twice as long. */
+const YOUNG_MS = 10_000
+const FIRST_WAIT_MS = 500
+const LONGEST_WAIT_MS = 30_000
+
+/** The number of this worker, or `undefined` in a process that no other one leads. */
+export function workerNumber(): number | undefined {
+  return cluster.worker?.id
+}
+
+/**
+ * In a worker: tells the lead what was counted here, hears what the others counted, and stops when it is told to.
+ * @returns what lets go of the lead; until then this process does not end by itself.
+ */
+export function followLead({ counters }: App, stop: () => void): () => void {
+  const tell = () => process.send?.({ counted: counters.own() } satisfies FromWorker)
+  setInterval(tell, COUNTS_EVERY_MS).unref()
+  process.on('message', (message: FromLead) => {
+    if ('stop' in message) stop()
+    else counters.learnOthers(message.countedByOthers)
+  })
+  return () => cluster.worker?.disconnect()
+}
+
+/** @throws {SetupError} when it ends before it listens. */
+function listening(worker: Worker): Promise<Address> {
+  return new Promise((resolve, reject) => {
+    worker.once('listening', resolve)
+    worker.once('exit', () =>
+      reject(new SetupError('A worker ended before it listened; what it wrote above says why.')),
+    )
+  })
+}
+
+function living(): Worker[] {
+  return Object.values(cluster.workers ?? {}).flatMap((worker) =>
+    worker === undefined || worker.isDead() ? [] : [worker],
+  )
+}
+
+/**
+ * Starts `WORKERS` processes of this program and keeps that many alive.
+ * @returns the address they share, and `close`, which lets requests in flight finish.
+ * @throws {SetupError} when the first ones cannot listen.
+ */
+export async function startWorkers(
+  { config, logger }: App,
+  env: Env,
+): Promise<{ url: string; close(): Promise<void> }> {
+  /** By worker, the dead included: what they counted did happen. */
+  const counted = new Map<number, Counts>()
+  let isStarted = false
+  let isStopping = false
+  let waitMs = 0
+
+  function fork(): Worker {
+    const worker = cluster.fork(env)
+    const bornMs = performance.now()
+    worker.on('message', (message: FromWorker) => counted.set(worker.id, message.counted))
+    worker.once('exit', (code, signal) => {
+      if (!isStarted || isStopping) return
+      logger.error({ event: 'worker.died', worker: worker.id, code, signal })
+      void replace(performance.now() - bornMs < YOUNG_MS)
+    })
+    return worker
+  }
+
+  async function replace(diedYoung: boolean): Promise<void> {
+    waitMs = diedYoung ? Math.min(Math.max(2 * waitMs, FIRST_WAIT_MS), LONGEST_WAIT_MS) : 0
+    await sleep(waitMs, undefined, { ref: false })
+    if (!isStopping) fork()
+  }
+
+  function tellCounts(): void {
+    for (const worker of living()) {
+      const others = [...counted].filter(([id]) => id !== worker.id).map(([, counts]) => counts)
+      worker.send({ countedByOthers: sumCounts(others) } satisfies FromLead, () => undefined)
+    }
+  }
+
+  async function close(): Promise<void> {
+    isStopping = true
+    clearInterval(timer)
+    const ends = living().map((worker) => new Promise((resolve) => worker.once('exit', resolve)))
+    for (const worker of living()) worker.send({ stop: true } satisfies FromLead, () => undefined)
+    await Promise.all(ends)
+  }
+
+  cluster.setupPrimary({ exec: PROGRAM })
+  const timer = setInterval(tellCounts, COUNTS_EVERY_MS).unref()
+  try {
+    // The first alone: what is in its way is in everybody's, and needs to be said once.
+    const address = await listening(fork())
+    await Promise.all(Array.from({ length: config.workers - 1 }, () => listening(fork())))
+    isStarted = true
+    return { url: serverUrl(config, address), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
