@@ -8,6 +8,7 @@ import type { App } from '../app.ts'
 import type { Config } from '../config.ts'
 import { newRequestId } from '../domain/ids.ts'
 import { SetupError } from '../errors.ts'
+import { loadTls, type TlsPaths } from '../tls.ts'
 import { VERSION } from '../version.ts'
 import { closeGently } from './closing.ts'
 import { clientDoor, legacyDoor, operatorDoor } from './doors.ts'
@@ -18,7 +19,7 @@ import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
 import { licenceRoutes } from './routes/licences.ts'
 import { sessionKeyRoutes } from './routes/session-keys.ts'
-import { loadTls, type TlsPaths, watchTls } from './tls.ts'
+import { watchTls } from './tls.ts'
 
 const BODY_MAX_BYTES = 16 * 1024
 /** Node looks this often for requests that take too long; its own default of 30 s would let them take that much longer. */

@@ -7,7 +7,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { connect, createServer, type Server } from 'node:tls'
 import t, { type Test } from 'tap'
 import { type CertifiedKey, createAuthority, issueServerCertificate } from '../../src/crypto/certificates.ts'
-import { loadTls, type TlsPaths, watchTls } from '../../src/http/tls.ts'
+import { watchTls } from '../../src/http/tls.ts'
+import { loadTls, type TlsPaths } from '../../src/tls.ts'
 
 const DAY_MS = 86_400_000
 const NOW_MS = Date.now()
