@@ -1,7 +1,6 @@
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Clock } from './clock.ts'
-import type { Config } from './config.ts'
+import { type Config, sqlitePath } from './config.ts'
 import { wrapSessionKey } from './crypto/row-wrap.ts'
 import { createChecks } from './domain/checks.ts'
 import { createCleanup } from './domain/cleanup.ts'
@@ -46,10 +45,6 @@ import { tokenStore } from './store/tokens.ts'
 export type Ports = { readonly logger: Logger; readonly clock?: Clock; readonly random?: Random }
 
 export type App = Awaited<ReturnType<typeof createApp>>
-
-function sqlitePath({ dataDir }: Config): string {
-  return join(dataDir, 'kunci.db')
-}
 
 /** Never opens a file that is there: closing it again would drop the locks that SQLite holds on it in this process. */
 function makePrivateFile(path: string): void {

@@ -208,13 +208,12 @@ function textOf(env: Env, { env: name, fallback }: Setting<unknown>): string | u
   return env[name] || (typeof fallback === 'function' ? fallback(env) : fallback)
 }
 
-/**
- * Reads every setting.
- * @throws {SetupError} that lists all mistakes at once, each with the name of its variable. No value is repeated in
- *   the message, as it may be a secret.
- */
-export function loadConfig(env: Env): Config {
-  const mistakes: string[] = []
+/** A setting that cannot be used: `problem` ends the sentence "`<env>` …" and repeats no value, as it may be a secret. */
+export type SettingMistake = { readonly env: string; readonly problem: string }
+
+/** Reads what can be read, and says of the rest why not. A setting with a mistake has no value. */
+export function readSettings(env: Env): { values: Partial<Config>; mistakes: readonly SettingMistake[] } {
+  const mistakes: SettingMistake[] = []
   const values: Record<string, unknown> = {}
   for (const name of NAMES) {
     const row: Setting<unknown> = SETTINGS[name]
@@ -222,16 +221,30 @@ export function loadConfig(env: Env): Config {
     try {
       values[name] = text === undefined ? undefined : row.parse(text)
     } catch (error) {
-      mistakes.push(`${row.env} ${error instanceof Error ? error.message : 'is not valid'}`)
+      mistakes.push({ env: row.env, problem: error instanceof Error ? error.message : 'is not valid' })
     }
   }
   if ((values.tlsCert === undefined) !== (values.tlsKey === undefined))
-    mistakes.push('TLS_CERT and TLS_KEY must be set together')
+    mistakes.push({ env: 'TLS_CERT and TLS_KEY', problem: 'must be set together' })
+  return { values, mistakes }
+}
+
+/**
+ * Reads every setting.
+ * @throws {SetupError} that lists all mistakes at once, each with the name of its variable.
+ */
+export function loadConfig(env: Env): Config {
+  const { values, mistakes } = readSettings(env)
   if (mistakes.length > 0)
     throw new SetupError(
-      `These settings cannot be used:\n${mistakes.map((line) => `  ${line}`).join('\n')}\nRun "kunci config --help" for all of them.`,
+      `These settings cannot be used:\n${mistakes.map(({ env, problem }) => `  ${env} ${problem}`).join('\n')}\nRun "kunci config --help" for all of them.`,
     )
   return values as Config
+}
+
+/** The file of the embedded database. */
+export function sqlitePath({ dataDir }: Pick<Config, 'dataDir'>): string {
+  return join(dataDir, 'kunci.db')
 }
 
 export type SettingInForce = {

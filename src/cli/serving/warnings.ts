@@ -1,10 +1,7 @@
 import type { App } from '../../app.ts'
+import { isLoopback } from '../../loopback.ts'
 
 const SECRET_MIN_BYTES = 32
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.')
-}
 
 /** What an operator should know, and what the server can do without. */
 export async function warn({ config, createdKeys, logger, cleanup }: App): Promise<void> {
