@@ -17,7 +17,7 @@ import { connect, createServer } from 'node:tls'
 import t, { type Test } from 'tap'
 import { initTls } from '../../src/cli/commands/tls.ts'
 import { createAuthority } from '../../src/crypto/certificates.ts'
-import { loadTls } from '../../src/http/tls.ts'
+import { loadTls } from '../../src/tls.ts'
 
 const DAY_MS = 86_400_000
 const NOW_MS = Date.now()
