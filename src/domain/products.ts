@@ -14,6 +14,31 @@ const CODE = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/
 
 export type Products = ReturnType<typeof createProducts>
 
+/**
+ * The product whose customers the old programs are, or `null` while there is none at all.
+ * @throws {AppError} `legacy_product_unset` when several products exist and LEGACY_PRODUCT names none of them,
+ *   `legacy_disabled` when the old contract is switched off for it.
+ */
+export function legacyProductAmong(
+  products: readonly Product[],
+  legacyProduct: string | undefined,
+): Product | null {
+  if (products.length === 0) return null
+  const product =
+    legacyProduct === undefined && products.length === 1
+      ? products[0]
+      : products.find(({ code }) => code === legacyProduct)
+  if (product === undefined)
+    throw new AppError('legacy_product_unset', {
+      detail: `set LEGACY_PRODUCT to one of: ${products.map(({ code }) => code).join(', ')}`,
+    })
+  if (!product.legacyEnabled)
+    throw new AppError('legacy_disabled', {
+      detail: `run: kunci products update ${product.code} --legacy on`,
+    })
+  return product
+}
+
 export function createProducts(deps: {
   store: ProductStore
   events: Events
@@ -84,27 +109,9 @@ export function createProducts(deps: {
     })
   }
 
-  /**
-   * The product whose customers the old programs are, or `null` while there is none at all.
-   * @throws {AppError} `legacy_product_unset` when several products exist and LEGACY_PRODUCT names none of them,
-   *   `legacy_disabled` when the old contract is switched off for it.
-   */
+  /** @throws {AppError} as {@link legacyProductAmong}. */
   async function legacy(): Promise<Product | null> {
-    const products = await recent()
-    if (products.length === 0) return null
-    const product =
-      legacyProduct === undefined && products.length === 1
-        ? products[0]
-        : products.find(({ code }) => code === legacyProduct)
-    if (product === undefined)
-      throw new AppError('legacy_product_unset', {
-        detail: `set LEGACY_PRODUCT to one of: ${products.map(({ code }) => code).join(', ')}`,
-      })
-    if (!product.legacyEnabled)
-      throw new AppError('legacy_disabled', {
-        detail: `run: kunci products update ${product.code} --legacy on`,
-      })
-    return product
+    return legacyProductAmong(await recent(), legacyProduct)
   }
 
   return { create, update, find, legacy, list: () => store.all() }
