@@ -1,6 +1,6 @@
 import { SetupError } from '../errors.ts'
 import { Coalescer } from './engine/coalescer.ts'
-import { type Database, upsert } from './engine/database.ts'
+import { type Database, type Reader, upsert } from './engine/database.ts'
 import { actualColumns } from './engine/schema.ts'
 import type { KeyChecks } from './keyring.ts'
 
@@ -19,7 +19,7 @@ export function pinger(db: Database): () => Promise<void> {
 }
 
 /** The check values of the keys this database was written with; none when it has no tables yet. */
-export async function readKeyChecks(db: Database): Promise<Map<string, string>> {
+export async function readKeyChecks(db: Reader & Pick<Database, 'dialect'>): Promise<Map<string, string>> {
   const tables = await actualColumns(db, db.dialect)
   if (!tables.get('kunci_settings')?.has('value')) return new Map()
   const rows = await db.all<{ name: string; value: string }>(

@@ -1,5 +1,6 @@
 import { databaseStatus, migrateDatabase } from '../../app.ts'
 import { loadConfig } from '../../config.ts'
+import { damageText } from '../../store/engine/migrations.ts'
 import { command } from '../command.ts'
 import { EXIT } from '../failure.ts'
 import { table } from '../output.ts'
@@ -36,7 +37,8 @@ const status = command({
   positionals: [],
   example: 'kunci migrate status',
   run: async ({ env }) => {
-    const { migrations, damage } = await databaseStatus(loadConfig(env))
+    const { migrations, ...status } = await databaseStatus(loadConfig(env))
+    const damage = status.damage.map(damageText)
     const isWhole = damage.length === 0 && migrations.every(({ state }) => state === 'applied')
     const rows = migrations.map(({ name, state }) => ({ migration: name, state }))
     const advice = isWhole ? 'Everything is in place.' : 'To bring it up to date, run: kunci migrate'

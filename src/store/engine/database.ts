@@ -12,6 +12,9 @@ export interface Session {
   run(sql: string, params?: readonly Value[]): Promise<number>
 }
 
+/** A database that is only looked at. */
+export type Reader = Pick<Session, 'all'>
+
 /** How long a caller waits for its turn, and then for the answer to a statement, before it gets a StoreError. */
 export const STORE_TIMEOUT_MS = 5000
 

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts'
 import { SetupError } from '../../errors.ts'
-import type { Database, Session } from './database.ts'
+import { advice, command, type Remedy, sql } from '../../remedy.ts'
+import type { Database, Reader, Session } from './database.ts'
 import {
   actualColumns,
   actualUniqueKeys,
@@ -18,10 +19,13 @@ export type MigrationState = {
   readonly state: 'applied' | 'pending' | 'unfinished' | 'changed' | 'unknown'
 }
 
+/** Something wrong with a table that was made, such as `kunci_events.actor is missing`, and what mends it. */
+export type Damage = { readonly table: string; readonly what: string; readonly remedy: Remedy }
+
 export type SchemaStatus = {
   readonly migrations: readonly MigrationState[]
-  /** What is wrong with the tables of applied migrations, a sentence each, with what mends it. */
-  readonly damage: readonly string[]
+  /** What is wrong with the tables of applied migrations. */
+  readonly damage: readonly Damage[]
 }
 
 /** Work that a migration needs beyond its file: it runs after the file's statements and must bear being run twice. */
@@ -31,7 +35,7 @@ const BOOTSTRAP = '0000_migrations'
 const CONTRACT_TABLES = new Set(['session_keys'])
 
 async function readApplied(
-  session: Session,
+  session: Reader,
   tables: ReadonlyMap<string, unknown>,
 ): Promise<Map<string, Applied>> {
   if (!tables.has('kunci_migrations')) return new Map()
@@ -45,16 +49,16 @@ function stateOf(migration: Migration, applied: Applied | undefined): MigrationS
   return applied.checksum === migration.checksum ? 'applied' : 'changed'
 }
 
-function missingColumns(table: Table, columns: ReadonlySet<string>, dialect: Database['dialect']): string[] {
+function missingColumns(table: Table, columns: ReadonlySet<string>, dialect: Database['dialect']): Damage[] {
   return table.columns
     .filter((column) => !columns.has(column.name))
     .map(({ name, definition, keys }) => {
       const additions = [`${name} ${definition}`, ...keys].map((addition) => `ADD ${addition}`)
       const remedy =
         dialect === 'mysql'
-          ? `run this SQL: ALTER TABLE ${table.name} ${additions.join(', ')};`
-          : 'restore kunci.db from a backup'
-      return `${table.name}.${name} is missing: ${remedy}`
+          ? sql(`ALTER TABLE ${table.name} ${additions.join(', ')};`)
+          : advice('restore kunci.db from a backup')
+      return { table: table.name, what: `${table.name}.${name} is missing`, remedy }
     })
 }
 
@@ -63,15 +67,19 @@ function missingUniqueKeys(
   { name, uniqueKeys }: Table,
   columns: ReadonlySet<string>,
   actual: ReadonlySet<string> | null,
-): string[] {
+): Damage[] {
   return uniqueKeys
     .filter((key) => key.split(', ').every((column) => columns.has(column)))
     .filter((key) => actual !== null && !actual.has(`${name}: ${key}`))
-    .map((key) => `${name} has lost its unique key: run this SQL: ALTER TABLE ${name} ADD UNIQUE (${key});`)
+    .map((key) => ({
+      table: name,
+      what: `${name} has lost its unique key (${key})`,
+      remedy: sql(`ALTER TABLE ${name} ADD UNIQUE (${key});`),
+    }))
 }
 
 /** Reads how far this database is, and whether the tables of what was applied are still whole. Changes nothing. */
-export async function schemaStatus(session: Session, dialect: Database['dialect']): Promise<SchemaStatus> {
+export async function schemaStatus(session: Reader, dialect: Database['dialect']): Promise<SchemaStatus> {
   const actual = await actualColumns(session, dialect)
   const applied = await readApplied(session, actual)
   const uniqueKeys = dialect === 'mysql' ? await actualUniqueKeys(session) : null
@@ -86,7 +94,13 @@ export async function schemaStatus(session: Session, dialect: Database['dialect'
     const columns = actual.get(table.name)
     if (!applied.has(table.migration)) return []
     if (columns === undefined)
-      return [`table ${table.name} is missing: run "kunci migrate" to create it anew, empty`]
+      return [
+        {
+          table: table.name,
+          what: `table ${table.name} is missing; a new one will be empty`,
+          remedy: command('kunci migrate'),
+        },
+      ]
     return [...missingColumns(table, columns, dialect), ...missingUniqueKeys(table, columns, uniqueKeys)]
   })
   return { migrations, damage }
@@ -101,16 +115,21 @@ export function isWhole({ migrations, damage }: SchemaStatus): boolean {
   return damage.length === 0 && migrations.every(({ state }) => state === 'applied')
 }
 
+/** A sentence: what is wrong, and what mends it. */
+export function damageText({ what, remedy: { kind, text } }: Damage): string {
+  return `${what}: ${kind === 'sql' ? 'run this SQL: ' : kind === 'command' ? 'run: ' : ''}${text}`
+}
+
 /** @throws {SetupError} unless every migration is applied and every table whole; the message names the command. */
 export function requireWholeSchema(status: SchemaStatus): void {
   if (isWhole(status)) return
   const { migrations, damage } = status
   const behind = migrations.filter(({ state }) => state !== 'applied')
-  const lines = [...behind.map(({ name, state }) => `${name}: ${state}`), ...damage]
+  const lines = [...behind.map(({ name, state }) => `${name}: ${state}`), ...damage.map(damageText)]
   const newer = behind.some(({ state }) => state === 'unknown' || state === 'changed')
   const mend = newer
     ? 'It was migrated by another version of Kunci. Run that version, or restore the backup that fits this one.'
-    : `${damage.some((line) => line.includes('ALTER TABLE')) ? 'Run the statements above. ' : ''}Run: kunci migrate`
+    : `${damage.some(({ remedy }) => remedy.kind === 'sql') ? 'Run the statements above. ' : ''}Run: kunci migrate`
   throw new SetupError(
     `The database is not as this version needs it:\n${lines.map((line) => `  ${line}`).join('\n')}\n${mend}`,
   )

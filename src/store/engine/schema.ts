@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
-import type { Database, Session, Value } from './database.ts'
+import type { Database, Reader, Value } from './database.ts'
 
 const SQL_DIRECTORY = new URL('../../../sql/', import.meta.url)
 const MIGRATION_FILE = /^(\d{4}_[a-z_]+)(?:\.(mysql|sqlite))?\.sql$/
@@ -14,12 +14,17 @@ const KEY_LINE = /^ {2}((?:PRIMARY|UNIQUE|KEY)\b.*\((\w+)\)),?$/gm
 /** What decides races: a lost one would let two take what only one may have. */
 const UNIQUE_LINE = /^ {2}(?:PRIMARY KEY|UNIQUE(?: KEY \w+)?) \(([^)]+)\),?$/gm
 
+const INDEX_LINE = /^ {2}KEY (\w+) \(([^)]+)\),?$/gm
+const CREATE_INDEX = /^CREATE INDEX (\w+) ON (\w+) \(([^)]+)\)/
+
 export type Migration = {
   readonly name: string
   readonly checksum: string
   readonly statements: readonly string[]
 }
 
+/** `columns` as in `licence_id, id`. */
+export type Index = { readonly name: string; readonly columns: string }
 export type Column = { readonly name: string; readonly definition: string; readonly keys: readonly string[] }
 export type Table = {
   readonly name: string
@@ -27,6 +32,8 @@ export type Table = {
   readonly columns: readonly Column[]
   /** The columns of each unique key, `licence_id, slot_no`. */
   readonly uniqueKeys: readonly string[]
+  /** Those that only make look-ups quick. */
+  readonly indexes: readonly Index[]
 }
 
 function readSql(file: string): string {
@@ -55,6 +62,15 @@ export function migrationsFor(dialect: Database['dialect']): Migration[] {
     })
 }
 
+function indexesOf(table: string, create: string, statements: readonly string[]): Index[] {
+  const within = [...create.matchAll(INDEX_LINE)].map(([, name = '', columns = '']) => ({ name, columns }))
+  const apart = statements.flatMap((statement) => {
+    const [, name = '', on, columns = ''] = CREATE_INDEX.exec(statement) ?? []
+    return on === table ? [{ name, columns }] : []
+  })
+  return [...within, ...apart]
+}
+
 /** The tables as the files make them. There each column and each key stands on a line of its own. */
 export function expectedTables(dialect: Database['dialect']): Table[] {
   return migrationsFor(dialect).flatMap(({ name: migration, statements }) =>
@@ -68,14 +84,14 @@ export function expectedTables(dialect: Database['dialect']): Table[] {
         keys: keys.filter((key) => key.column === column).map(({ key }) => key),
       }))
       const uniqueKeys = [...statement.matchAll(UNIQUE_LINE)].map(([, key = '']) => key)
-      return [{ name, migration, columns, uniqueKeys }]
+      return [{ name, migration, columns, uniqueKeys, indexes: indexesOf(name, statement, statements) }]
     }),
   )
 }
 
 /** The columns that each table of this database has now; a table that is not there has none. */
 export async function actualColumns(
-  db: Session,
+  db: Reader,
   dialect: Database['dialect'],
 ): Promise<Map<string, Set<string>>> {
   const rows = await db.all<{ table_name: string; column_name: string }>(
@@ -94,7 +110,7 @@ export async function actualColumns(
 }
 
 /** The columns of every unique key of MySQL's tables, `table: a, b`. SQLite's cannot be taken away from a table. */
-export async function actualUniqueKeys(db: Session): Promise<Set<string>> {
+export async function actualUniqueKeys(db: Reader): Promise<Set<string>> {
   const rows = await db.all<{ table_name: string; unique_key: string }>(
     `SELECT table_name AS table_name, GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', ') AS unique_key
      FROM information_schema.statistics WHERE table_schema = DATABASE() AND non_unique = 0
@@ -104,7 +120,7 @@ export async function actualUniqueKeys(db: Session): Promise<Set<string>> {
 }
 
 export async function hasIndex(
-  db: Session,
+  db: Reader,
   dialect: Database['dialect'],
   table: string,
   index: string,
