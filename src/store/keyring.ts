@@ -6,6 +6,7 @@ import { secretKey32 } from '../crypto/expand.ts'
 import { keyCheckValue } from '../crypto/key-check.ts'
 import { SetupError } from '../errors.ts'
 import type { Random } from '../random.ts'
+import { shellWord } from '../remedy.ts'
 
 const KEY_ID = /^[a-z0-9]{1,16}$/
 const FIRST_KEY_ID = 'k1'
@@ -13,13 +14,18 @@ const FIRST_KEY_ID = 'k1'
 /** Keys of one purpose by id. `current` makes what is new; the others still open what is old. */
 export type Ring = { readonly current: string; readonly keys: ReadonlyMap<string, KeyObject> }
 
-const RINGS = ['kek', 'hwid-pepper', 'licence-pepper', 'legacy-jwt'] as const
+export const RINGS = ['kek', 'hwid-pepper', 'licence-pepper', 'legacy-jwt'] as const
 export type RingName = (typeof RINGS)[number]
 const RETIRABLE: ReadonlySet<RingName> = new Set(['kek', 'legacy-jwt'])
 export type Keyring = Readonly<Record<RingName, Ring>>
 
 /** Check values by `<ring>.<key id>`, as the database holds them. */
 export type KeyChecks = ReadonlyMap<string, string>
+
+/** Where a ring lies. */
+export function ringFile(directory: string, name: RingName): string {
+  return join(directory, `${name}.json`)
+}
 
 /** The key that makes what is new. */
 export function currentKey(ring: Ring): KeyObject {
@@ -73,7 +79,7 @@ function readIfThere(file: string): string | null {
   try {
     // Windows has no such bits; there the directory's own access list counts.
     if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0)
-      throw new SetupError(`${file} can be read by others. Run: chmod 600 ${file}`)
+      throw new SetupError(`${file} can be read by others. Run: chmod 600 ${shellWord(file)}`)
     return readFileSync(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
@@ -124,30 +130,41 @@ function requireKnownKeys(file: string, name: RingName, ring: Ring, expected: [s
   )
 }
 
+/**
+ * Reads one ring and makes nothing.
+ * @returns `null` when its file is not there and the database knows of none.
+ * @throws {SetupError} when a key is missing, broken, readable by others, or not the one the database knows.
+ */
+export function readRing(directory: string, name: RingName, checks: KeyChecks): Ring | null {
+  const file = ringFile(directory, name)
+  const expected = [...checks].filter(([key]) => key.startsWith(`${name}.`))
+  const text = readIfThere(file)
+  if (text === null && expected.length > 0)
+    throw new SetupError(
+      `${file} is missing, and this database was written with it. New keys would make everything in it unreadable, ` +
+        'so none were made.\nCopy KEYS_DIR from the node that has it, or restore it from a backup.',
+    )
+  if (text === null) return null
+  const ring = parseRing(file, text)
+  requireKnownKeys(file, name, ring, expected)
+  return ring
+}
+
 function openRing(
   directory: string,
   name: RingName,
   checks: KeyChecks,
   random: Random,
 ): [Ring, created: boolean] {
-  const file = join(directory, `${name}.json`)
-  const expected = [...checks].filter(([key]) => key.startsWith(`${name}.`))
-  const found = readIfThere(file)
-  if (found === null && expected.length > 0)
-    throw new SetupError(
-      `${file} is missing, and this database was written with it. New keys would make everything in it unreadable, ` +
-        'so none were made.\nCopy KEYS_DIR from the node that has it, or restore it from a backup.',
-    )
-  if (found === null) {
-    makeDirectory(directory)
-    writeOnce(
-      file,
-      `${JSON.stringify({ current: FIRST_KEY_ID, keys: { [FIRST_KEY_ID]: toB64u(random(32)) } })}\n`,
-    )
-  }
-  const ring = parseRing(file, found ?? readIfThere(file) ?? '')
-  requireKnownKeys(file, name, ring, expected)
-  return [ring, found === null]
+  const found = readRing(directory, name, checks)
+  if (found !== null) return [found, false]
+  const file = ringFile(directory, name)
+  makeDirectory(directory)
+  writeOnce(
+    file,
+    `${JSON.stringify({ current: FIRST_KEY_ID, keys: { [FIRST_KEY_ID]: toB64u(random(32)) } })}\n`,
+  )
+  return [parseRing(file, readIfThere(file) ?? ''), true]
 }
 
 /**
@@ -165,7 +182,7 @@ export function openKeyring(
   const created: string[] = []
   const open = (name: RingName): Ring => {
     const [ring, isNew] = openRing(directory, name, checks, random)
-    if (isNew) created.push(join(directory, `${name}.json`))
+    if (isNew) created.push(ringFile(directory, name))
     return ring
   }
   const keyring = {
