@@ -1,9 +1,11 @@
+import { readCleanupEvent } from './engine/cleanup-event.ts'
 import { Coalescer } from './engine/coalescer.ts'
 import {
   type Database,
   insertMany,
   paddedList,
   placeholders,
+  type Reader,
   type Row,
   type Statement,
   upsert,
@@ -35,7 +37,8 @@ export type SessionKeyStore = {
 
 const COLUMNS = ['session_id', 'session_key', 'session_iv', 'client_ip', 'created_at', 'expires_at']
 const BATCH_MAX = 64
-const EVENT_SILENCE_MAX_S = 180
+/** The EVENT runs each minute; what has been silent for three does not run. */
+export const EVENT_SILENCE_MAX_S = 180
 
 const TEXTS_MAX = 16
 const texts = new Map<number, string>()
@@ -109,15 +112,21 @@ export function endSession(sessionId: string, nowMs: number): Statement {
 
 async function eventIsAlive(db: Database): Promise<boolean> {
   if (db.dialect === 'sqlite') return false
-  const rows = await db.all<{ silent_s: number }>(
-    `SELECT TIMESTAMPDIFF(SECOND, COALESCE(last_executed, created), NOW()) AS silent_s
-     FROM information_schema.events
-     WHERE event_schema = DATABASE() AND event_name = 'cleanup_expired_sessions' AND status = 'ENABLED'
-     AND @@event_scheduler = 'ON'`,
+  const [row] = await db.all<{ scheduler: string }>('SELECT @@event_scheduler AS scheduler')
+  if (row?.scheduler !== 'ON') return false
+  const event = await readCleanupEvent(db)
+  return event?.isEnabled === true && event.silentS < EVENT_SILENCE_MAX_S
+}
+
+/** How many rows expired before the given time and are there all the same; counting stops at `limit`. */
+export async function countOverdue(db: Reader, beforeMs: number, limit: number): Promise<number> {
+  const [row] = await db.all<{ overdue: number }>(
+    `SELECT COUNT(*) AS overdue FROM (
+       SELECT 1 FROM session_keys WHERE expires_at < ? LIMIT ${Math.floor(limit)}
+     ) AS rows_of_the_past`,
+    [utcText(beforeMs)],
   )
-  // MariaDB tells the last time in the EVENT's own zone. One that was made in another zone than ours looks silent, or
-  // ahead of its time: then both clean, which does no harm.
-  return rows.some(({ silent_s }) => Math.abs(silent_s) < EVENT_SILENCE_MAX_S)
+  return Number(row?.overdue ?? 0)
 }
 
 export function sessionKeyStore(db: Database): SessionKeyStore {
