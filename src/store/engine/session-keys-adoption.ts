@@ -48,12 +48,14 @@ async function mysqlClauses(session: Session): Promise<string[]> {
         type,
       ),
   ).map(([column, , definition]) => `MODIFY ${column} ${definition}`)
-  const [table] = await session.all<{ engine: string }>(
-    `SELECT engine AS engine FROM information_schema.tables
+  const [table] = await session.all<{ engine: string; collation: string }>(
+    `SELECT engine AS engine, table_collation AS collation FROM information_schema.tables
      WHERE table_schema = DATABASE() AND table_name = 'session_keys'`,
   )
   // Other engines neither commit nor roll back.
   if (table?.engine !== 'InnoDB') clauses.push('ENGINE = InnoDB')
+  // What a column gets that somebody adds.
+  if (!table?.collation.startsWith('utf8mb4')) clauses.push('DEFAULT CHARACTER SET utf8mb4')
   // A second index on a unique column is written for nothing at every hand-out.
   if (await hasIndex(session, 'mysql', 'session_keys', 'idx_session_id'))
     clauses.push('DROP INDEX idx_session_id')
