@@ -8,6 +8,7 @@ import { type Command, type Context, type Env, type Streams, UsageError } from '
 import { cleanupCommands } from './commands/cleanup.ts'
 import { configCommands } from './commands/config.ts'
 import { deviceCommands } from './commands/devices.ts'
+import { doctorCommands } from './commands/doctor.ts'
 import { eventCommands } from './commands/events.ts'
 import { licenceCommands } from './commands/licences.ts'
 import { migrateCommands } from './commands/migrate.ts'
@@ -24,6 +25,7 @@ export const COMMANDS: readonly Command[] = [
   ...serveCommands,
   ...migrateCommands,
   ...configCommands,
+  ...doctorCommands,
   ...productCommands,
   ...licenceCommands,
   ...deviceCommands,

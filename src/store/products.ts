@@ -3,6 +3,7 @@ import {
   type Database,
   DuplicateKeyError,
   insertMany,
+  type Reader,
   type Row,
   type Statement,
   type Value,
@@ -75,13 +76,16 @@ function fromColumns(row: Row): Product {
   }
 }
 
+/** Every product, by code. */
+export async function readProducts(db: Reader): Promise<Product[]> {
+  const rows = await db.all(`SELECT ${Object.values(COLUMN_OF).join(', ')} FROM kunci_products ORDER BY code`)
+  return rows.map(fromColumns)
+}
+
 export function productStore(db: Database): ProductStore {
   const reads = new Coalescer<void, Product[]>(
     async (callers) => {
-      const rows = await db.all(
-        `SELECT ${Object.values(COLUMN_OF).join(', ')} FROM kunci_products ORDER BY code`,
-      )
-      const products = rows.map(fromColumns)
+      const products = await readProducts(db)
       return callers.map(() => products)
     },
     { maxItems: 1000, lanes: 1 },
