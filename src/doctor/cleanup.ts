@@ -1,5 +1,5 @@
 import { advice, command, sql } from '../remedy.ts'
-import { type CleanupEvent, readCleanupEvent } from '../store/engine/cleanup-event.ts'
+import { type CleanupEvent, maySeeEvents, readCleanupEvent } from '../store/engine/cleanup-event.ts'
 import { accountExists, type ServerFacts } from '../store/inspection/server.ts'
 import { countOverdue, EVENT_SILENCE_MAX_S } from '../store/session-keys.ts'
 import { type Finding, notChecked, ok, warning } from './finding.ts'
@@ -34,12 +34,9 @@ function schedulerFinding(eventScheduler: string): Finding {
 function eventFinding(event: CleanupEvent | null): Finding {
   const id = 'cleanup.event'
   if (event === null)
-    return warning(
-      id,
-      'There is no EVENT cleanup_expired_sessions that this login can see.',
-      SERVER_DOES_IT,
-      [command('kunci migrate')],
-    )
+    return warning(id, 'There is no EVENT cleanup_expired_sessions.', SERVER_DOES_IT, [
+      command('kunci migrate'),
+    ])
   if (!event.isCurrent)
     return warning(
       id,
@@ -104,17 +101,14 @@ async function backlogFinding(db: Connected, nowMs: number): Promise<Finding> {
   )
 }
 
-const OF_EVENT = ['cleanup.definer', 'cleanup.last_run']
+const OF_EVENT = ['cleanup.event', 'cleanup.definer', 'cleanup.last_run']
 
 async function eventFindings(db: Connected, { account, eventScheduler }: ServerFacts): Promise<Finding[]> {
+  if (!(await maySeeEvents(db))) return OF_EVENT.map((id) => notChecked(id, 'this login may not see EVENTs'))
   const event = await readCleanupEvent(db)
-  if (event === null)
-    return [eventFinding(event), ...OF_EVENT.map((id) => notChecked(id, 'no EVENT can be seen'))]
-  return [
-    eventFinding(event),
-    await definerFinding(db, event, account),
-    lastRunFinding(event, eventScheduler),
-  ]
+  const found = eventFinding(event)
+  if (event === null) return [found, ...OF_EVENT.slice(1).map((id) => notChecked(id, 'there is no EVENT'))]
+  return [found, await definerFinding(db, event, account), lastRunFinding(event, eventScheduler)]
 }
 
 export const schedulerRoom: Room = {
@@ -124,7 +118,7 @@ export const schedulerRoom: Room = {
 }
 
 export const cleanupRoom: Room = {
-  ids: (dialect) => [...(dialect === 'mysql' ? ['cleanup.event', ...OF_EVENT] : []), 'cleanup.backlog'],
+  ids: (dialect) => [...(dialect === 'mysql' ? OF_EVENT : []), 'cleanup.backlog'],
   needs: 'database',
   look: async (db, { clock }, facts) => [
     ...(facts === null ? [] : await eventFindings(db, facts)),

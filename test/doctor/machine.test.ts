@@ -102,7 +102,7 @@ t.test(
     t.match(text, /^warning +log\.kunci +LOG_LEVEL is silent/m)
     t.match(
       text,
-      /\n\nwarning: log\.kunci\n(?: {2}.*\n)+ {2}In \.env:\n {4}LOG_LEVEL=info\n\n\d+ ok, 1 warnings, 0 failed/,
+      /\n\nwarning: log\.kunci\n(?: {2}.*\n)+ {2}In \.env:\n {4}LOG_LEVEL=info\n\n\d+ ok, 1 warning, 0 failed/,
     )
     t.match((await doctor({ ...env, LOG_LEVEL: 'info' })).of('log.kunci'), {
       state: 'ok',

@@ -166,6 +166,8 @@ t.test(
       await query(`REVOKE ${privilege} ON \`${database}\`.* FROM ${account}`)
       const isOptional = ['CREATE', 'ALTER', 'INDEX', 'EVENT'].includes(privilege)
       const id = `database.privilege.${privilege.toLowerCase()}`
+      const unseen = { state: privilege === 'EVENT' ? 'not_checked' : 'ok' }
+      t.match((await doctor(env)).of('cleanup.event'), unseen)
       await heals(t, env, id, isOptional ? 'warning' : 'failed', /This login may /, query)
     }
     t.same(unwell(await doctor(env)), [])

@@ -64,7 +64,7 @@ function report(findings: readonly Finding[], counts: Record<State, number>): st
   return [
     findings.map((finding) => row(finding, idColumns)).join('\n'),
     ...blocks,
-    `${ok} ok, ${warning} warnings, ${failed} failed, ${notChecked} not checked.`,
+    `${ok} ok, ${warning} ${warning === 1 ? 'warning' : 'warnings'}, ${failed} failed, ${notChecked} not checked.`,
   ].join('\n\n')
 }
 

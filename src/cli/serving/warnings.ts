@@ -24,6 +24,6 @@ export async function warn({ config, createdKeys, logger, cleanup }: App): Promi
   if (databaseUrl !== undefined && !(await cleanup.hasLivingEvent()))
     logger.warn(
       { event: 'cleanup.no_database_event' },
-      'the EVENT cleanup_expired_sessions does not run, so this server removes expired session keys itself; "kunci migrate" says why',
+      'the EVENT cleanup_expired_sessions does not run, so this server removes expired session keys itself; "kunci doctor" says why',
     )
 }

@@ -23,6 +23,17 @@ function oneLine(sql: string): string {
   return sql.replace(/\s+/g, ' ').trim()
 }
 
+/** Whether this login may see EVENTs of this database at all; to others there seems to be none. */
+export async function maySeeEvents(db: Reader): Promise<boolean> {
+  try {
+    await db.all('SHOW EVENTS')
+    return true
+  } catch (error) {
+    if (error instanceof StoreError) return false
+    throw error
+  }
+}
+
 /**
  * Looks at the EVENT, whatever the state of the scheduler that runs it.
  * @returns `null` where there is none, or none that this login may see.
