@@ -117,11 +117,14 @@ export const schedulerRoom: Room = {
   look: async (_db, { eventScheduler }) => [schedulerFinding(eventScheduler)],
 }
 
-export const cleanupRoom: Room = {
-  ids: (dialect) => [...(dialect === 'mysql' ? OF_EVENT : []), 'cleanup.backlog'],
+export const cleanupEventRoom: Room = {
+  ids: (dialect) => (dialect === 'mysql' ? OF_EVENT : []),
   needs: 'database',
-  look: async (db, { clock }, facts) => [
-    ...(facts === null ? [] : await eventFindings(db, facts)),
-    await backlogFinding(db, (db.clock ?? clock)()),
-  ],
+  look: async (db, _patient, facts) => (facts === null ? [] : eventFindings(db, facts)),
+}
+
+export const backlogRoom: Room = {
+  ids: () => ['cleanup.backlog'],
+  needs: 'database',
+  look: async (db, { clock }) => [await backlogFinding(db, (db.clock ?? clock)())],
 }

@@ -3,7 +3,7 @@ import { readSettings } from '../config.ts'
 import { StoreError } from '../errors.ts'
 import { type SchemaStatus, schemaStatus } from '../store/engine/migrations.ts'
 import { certificateRoom } from './certificate.ts'
-import { cleanupRoom, schedulerRoom } from './cleanup.ts'
+import { backlogRoom, cleanupEventRoom, schedulerRoom } from './cleanup.ts'
 import { clocksRoom, legacyZoneRoom } from './clocks.ts'
 import { type Connection, connect, databaseNameIn, notConnected } from './connection.ts'
 import { diskRoom } from './disk.ts'
@@ -23,7 +23,8 @@ const AFTER_THE_DATABASE = [
   privilegesRoom,
   tablesRoom,
   schedulerRoom,
-  cleanupRoom,
+  cleanupEventRoom,
+  backlogRoom,
   clocksRoom,
   legacyZoneRoom,
   keyFilesRoom,
