@@ -8,8 +8,8 @@ import { requireTexts } from './texts.ts'
 
 export type ProductChanges = Partial<LegacyTexts & Pick<Product, 'name' | 'legacyEnabled' | 'bindAddress'>>
 
-/** Every request asks; what another process changed is seen within this time. */
-const KNOWN_FOR_MS = 250
+/** Every request asks for the product; what another process changed about it is seen within this time. */
+export const PRODUCTS_KNOWN_FOR_MS = 250
 const CODE = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/
 
 export type Products = ReturnType<typeof createProducts>
@@ -49,10 +49,10 @@ export function createProducts(deps: {
   const { store, events, clock, random, legacyProduct } = deps
   let known: { readonly sinceMs: number; readonly products: Promise<readonly Product[]> } | undefined
 
-  /** The products as they were at most {@link KNOWN_FOR_MS} ago, or since this process changed one. */
+  /** The products as they were at most {@link PRODUCTS_KNOWN_FOR_MS} ago, or since this process changed one. */
   function recent(): Promise<readonly Product[]> {
     const nowMs = performance.now()
-    if (known !== undefined && nowMs - known.sinceMs < KNOWN_FOR_MS) return known.products
+    if (known !== undefined && nowMs - known.sinceMs < PRODUCTS_KNOWN_FOR_MS) return known.products
     const products = store.all()
     const reading = { sinceMs: nowMs, products }
     known = reading

@@ -1,5 +1,7 @@
 import { createHmac } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { PRODUCTS_KNOWN_FOR_MS } from '../../src/domain/products.ts'
 import { DATABASES } from '../support/databases.ts'
 import { ACTOR, claimsOf, encrypt, handOut, openBench, postCheck, runProgram } from '../support/legacy.ts'
 
@@ -57,7 +59,7 @@ for (const { name, freshConfig } of DATABASES) {
               const claims = claimsOf(token)
               t.same(Object.keys(claims), ['session_id', 'key', 'iv', 'ip', 'purpose', 'iat', 'exp', 'jti'])
               t.match(claims, {
-                session_id: /^[0-9a-f]{32}$/,
+                session_id: /^[0-9a-f]{44}$/,
                 key: /^[0-9a-f]{64}$/,
                 iv: /^[0-9a-f]{32}$/,
                 ip: '203.0.113.9',
@@ -331,6 +333,7 @@ for (const { name, freshConfig } of DATABASES) {
         const off = await openBench(t, { ...bench.config, legacyProduct: 'two' }, NOW)
         const { token, claims } = await handOut(off)
         await bench.app.products.update(ACTOR, 'two', { legacyEnabled: false })
+        await sleep(PRODUCTS_KNOWN_FOR_MS)
         for (const reply of [
           await off.server.inject('/api/auth/get-session-key'),
           await postCheck(off, token, { hwid: encrypt(claims, HWID) }),

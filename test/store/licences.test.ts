@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { type App, createApp, migrateDatabase, openDatabase } from '../../src/app.ts'
 import type { Config } from '../../src/config.ts'
+import { PRODUCTS_KNOWN_FOR_MS } from '../../src/domain/products.ts'
 import { AppError, StoreError } from '../../src/errors.ts'
 import { createLogger } from '../../src/log.ts'
 import { checkStore } from '../../src/store/checks.ts'
@@ -157,7 +159,8 @@ for (const database of DATABASES)
       await set('expires_at_ms = NULL')
       t.match(await again(), granted)
       await db.run('UPDATE kunci_products SET sk = ?', ['new'])
-      t.match(await again(), { kind: 'granted', texts: { sk: 'new' } })
+      await sleep(PRODUCTS_KNOWN_FOR_MS)
+      t.match(await again(), { kind: 'granted', texts: { sk: 'new' } }, 'a product, within a second')
 
       await db.run('DELETE FROM kunci_devices')
       t.match(await again(), NOT_FOUND, 'the device row is gone')
