@@ -1,0 +1,123 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Lab } from './lab.ts'
+import type { Figures, Shot } from './load/load.ts'
+import { endedChildrenCpuS, type Usage, usageOf } from './measure.ts'
+import { type Running, type Server, shotsFor, type Target } from './targets.ts'
+
+const WARM_UP_S = 2
+/** Lets the one before end what it does behind its answers. */
+const PAUSE_MS = 200
+
+/** A target under load once. CPU time is in seconds; it is missing where the system does not tell it. */
+export type Turn = {
+  readonly target: string
+  /** 0: the warm-up, which counts for nothing but its errors. */
+  readonly round: number
+  readonly figures: Figures
+  readonly serverCpuS?: number
+  readonly databaseCpuS?: number
+  readonly driverCpuS?: number
+}
+
+/** What a whole run gave. `memory` is that of each server's processes at the end. */
+export type Result = { readonly turns: readonly Turn[]; readonly memory: ReadonlyMap<string, Usage> }
+
+/** There were errors, so there is no result. */
+export class NoResult extends Error {}
+
+type Ready = Target & { readonly running: Running; readonly shots: readonly Shot[] }
+
+async function makeReady(lab: Lab, targets: readonly Target[]): Promise<Ready[]> {
+  const started = new Map<Server, Running>()
+  const ready: Ready[] = []
+  for (const target of targets) {
+    const { server, job, name } = target
+    if (!started.has(server)) lab.progress.note(`preparing ${server.name}`)
+    const running = started.get(server) ?? (await server.start(lab))
+    started.set(server, running)
+    ready.push({ ...target, running, shots: await shotsFor(job, running) })
+    lab.progress.note(`${name} answers as it should`)
+  }
+  return ready
+}
+
+function spent(before: number | undefined, after: number | undefined): number | undefined {
+  return before === undefined || after === undefined ? undefined : after - before
+}
+
+async function takeTurn(lab: Lab, { name, running, shots }: Ready, round: number): Promise<Turn> {
+  const { baseUrl, pid, databasePid } = running
+  const seconds = round === 0 ? Math.min(WARM_UP_S, lab.seconds) : lab.seconds
+  const cpu = () => ({
+    server: usageOf(pid)?.cpuS,
+    database: databasePid === undefined ? undefined : usageOf(databasePid)?.cpuS,
+    driver: endedChildrenCpuS(),
+  })
+  await sleep(PAUSE_MS)
+  const before = cpu()
+  const figures = await lab.driver.run({ baseUrl, shots, connections: lab.connections, seconds })
+  const after = cpu()
+  const [serverCpuS, databaseCpuS, driverCpuS] = [
+    spent(before.server, after.server),
+    spent(before.database, after.database),
+    spent(before.driver, after.driver),
+  ]
+  return {
+    ...{ target: name, round, figures },
+    ...(serverCpuS === undefined ? {} : { serverCpuS }),
+    ...(databaseCpuS === undefined ? {} : { databaseCpuS }),
+    ...(driverCpuS === undefined ? {} : { driverCpuS }),
+  }
+}
+
+/** Each comes first as often as any other, and after the same neighbour only every second time. */
+export function orderOf<T>(all: readonly T[], round: number): T[] {
+  const from = round % all.length
+  const others = [...all.slice(from + 1), ...all.slice(0, from)]
+  return [...all.slice(from, from + 1), ...(round % 2 === 1 ? others.reverse() : others)]
+}
+
+export function rateOf({ requests, seconds }: Figures): number {
+  return requests / seconds
+}
+
+/** @throws {NoResult} that says which target had which errors, when there were any. */
+export function requireNoErrors(turns: readonly Turn[]): void {
+  const lines = turns
+    .filter(({ figures }) => Object.keys(figures.errors).length > 0 || figures.requests === 0)
+    .map(({ target, round, figures: { errors, requests, firstBad } }) => {
+      const kinds = Object.entries(errors).map(([kind, count]) => `${count} × ${kind}`)
+      const example = firstBad === undefined ? '' : `; the first: ${firstBad}`
+      return `  ${target}, ${round === 0 ? 'warm-up' : `round ${round}`}: ${kinds.join(', ') || 'no answer'} in ${requests} requests${example}`
+    })
+  if (lines.length > 0) throw new NoResult(`No result, as there were errors:\n${lines.join('\n')}`)
+}
+
+/**
+ * Starts what the targets need and puts the load on each in turn, round after round.
+ * @throws {NoResult} at the end, when anything was answered that is no success, or not at all.
+ */
+export async function takeTurns(lab: Lab, targets: readonly Target[]): Promise<Result> {
+  const ready = await makeReady(lab, targets)
+  lab.progress.expect(ready.length * (lab.rounds + 1), lab.seconds + PAUSE_MS / 1000)
+  const turns: Turn[] = []
+  for (let round = 0; round <= lab.rounds; round++) {
+    for (const one of orderOf(ready, round)) {
+      const turn = await takeTurn(lab, one, round)
+      turns.push(turn)
+      const when = round === 0 ? 'warm-up' : `round ${round} of ${lab.rounds}`
+      lab.progress.turn(`${when}, ${one.name}: ${Math.round(rateOf(turn.figures))} requests/s`)
+    }
+  }
+  requireNoErrors(turns)
+  const memory = new Map<string, Usage>()
+  for (const { server, running } of ready) {
+    const usage = usageOf(running.pid)
+    if (usage !== undefined) memory.set(server.name, usage)
+  }
+  // In the order of the targets, not in that of the turns.
+  const counted = ready.flatMap(({ name }) =>
+    turns.filter(({ target, round }) => target === name && round > 0),
+  )
+  return { turns: counted, memory }
+}
