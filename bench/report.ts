@@ -98,9 +98,22 @@ export function memoryTable({ memory }: Result): string {
   return rows.length === 0 ? '' : table(['server', 'RSS at the end, MiB', 'peak, MiB'], rows)
 }
 
+/** Whether the machine was ours alone: the first thing to ask of a figure. */
+function disturbance(turns: readonly Turn[]): string {
+  const shares = turns.map(({ othersShare }) => othersShare).filter((share) => share !== undefined)
+  if (shares.length === 0) return ''
+  const percent = (share: number) => `${Math.round(share * 100)} %`
+  return `Other programs had ${percent(median(shares))} of the cores meanwhile, in one turn ${percent(Math.max(...shares))}.`
+}
+
 /** Ratios first: they are what outlives the machine. */
 export function report(result: Result, ratios: readonly Ratio[]): string {
-  return [ratiosTable(ratios, result.turns), figuresTable(result.turns), memoryTable(result)]
+  return [
+    ratiosTable(ratios, result.turns),
+    disturbance(result.turns),
+    figuresTable(result.turns),
+    memoryTable(result),
+  ]
     .filter((text) => text !== '')
     .join('\n\n')
 }

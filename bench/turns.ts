@@ -1,3 +1,4 @@
+import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lab } from './lab.ts'
 import type { Figures, Shot } from './load/load.ts'
@@ -17,6 +18,8 @@ export type Turn = {
   readonly serverCpuS?: number
   readonly databaseCpuS?: number
   readonly driverCpuS?: number
+  /** The share of all cores that went to programs that have no part in this, from 0 to 1. */
+  readonly othersShare?: number
 }
 
 /** What a whole run gave. `memory` is that of each server's processes at the end. */
@@ -41,32 +44,45 @@ async function makeReady(lab: Lab, targets: readonly Target[]): Promise<Ready[]>
   return ready
 }
 
-function spent(before: number | undefined, after: number | undefined): number | undefined {
-  return before === undefined || after === undefined ? undefined : after - before
+type Cpu = { readonly [K in 'server' | 'database' | 'driver' | 'bench' | 'machine' | 'wall']: number }
+
+/** Seconds so far; `undefined` where the system does not tell them. */
+function cpuOf({ pid, databasePid }: Running): Cpu | undefined {
+  const server = usageOf(pid)?.cpuS
+  const database = databasePid === undefined ? 0 : usageOf(databasePid)?.cpuS
+  const driver = endedChildrenCpuS()
+  if (server === undefined || database === undefined || driver === undefined) return undefined
+  const { user, system } = process.cpuUsage()
+  const busyMs = cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0)
+  const bench = (user + system) / 1e6
+  return { server, database, driver, bench, machine: busyMs / 1000, wall: performance.now() / 1000 }
+}
+
+function spent(before: Cpu | undefined, after: Cpu | undefined, hasDatabase: boolean): Partial<Turn> {
+  if (before === undefined || after === undefined) return {}
+  const of = (name: keyof Cpu) => after[name] - before[name]
+  const others = of('machine') - of('server') - of('database') - of('driver') - of('bench')
+  return {
+    serverCpuS: of('server'),
+    ...(hasDatabase ? { databaseCpuS: of('database') } : {}),
+    driverCpuS: of('driver'),
+    othersShare: Math.max(0, others / (of('wall') * cpus().length)),
+  }
 }
 
 async function takeTurn(lab: Lab, { name, running, shots }: Ready, round: number): Promise<Turn> {
-  const { baseUrl, pid, databasePid } = running
   const seconds = round === 0 ? Math.min(WARM_UP_S, lab.seconds) : lab.seconds
-  const cpu = () => ({
-    server: usageOf(pid)?.cpuS,
-    database: databasePid === undefined ? undefined : usageOf(databasePid)?.cpuS,
-    driver: endedChildrenCpuS(),
-  })
   await sleep(PAUSE_MS)
-  const before = cpu()
-  const figures = await lab.driver.run({ baseUrl, shots, connections: lab.connections, seconds })
-  const after = cpu()
-  const [serverCpuS, databaseCpuS, driverCpuS] = [
-    spent(before.server, after.server),
-    spent(before.database, after.database),
-    spent(before.driver, after.driver),
-  ]
+  const before = cpuOf(running)
+  const figures = await lab.driver.run({
+    baseUrl: running.baseUrl,
+    shots,
+    connections: lab.connections,
+    seconds,
+  })
   return {
     ...{ target: name, round, figures },
-    ...(serverCpuS === undefined ? {} : { serverCpuS }),
-    ...(databaseCpuS === undefined ? {} : { databaseCpuS }),
-    ...(driverCpuS === undefined ? {} : { driverCpuS }),
+    ...spent(before, cpuOf(running), running.databasePid !== undefined),
   }
 }
 

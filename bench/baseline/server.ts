@@ -5,7 +5,7 @@
  *
  *   DATABASE_URL=mysql://… JWT_SECRET=… PORT=… node bench/baseline/server.ts --aes node|forge
  */
-import { createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { createDecipheriv, createHash, createSecretKey, randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
 import fastifyJwt from '@fastify/jwt'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify'
@@ -25,7 +25,12 @@ export const DECRYPT = {
     return decipher.finish() ? decipher.output.getBytes() : null
   },
   node: (keyHex, ivHex, payloadHex) => {
-    const decipher = createDecipheriv('aes-256-cbc', Buffer.from(keyHex, 'hex'), Buffer.from(ivHex, 'hex'))
+    // As a KeyObject: for a single block the same key as a Buffer takes three times as long.
+    const decipher = createDecipheriv(
+      'aes-256-cbc',
+      createSecretKey(keyHex, 'hex'),
+      Buffer.from(ivHex, 'hex'),
+    )
     try {
       return decipher.update(payloadHex, 'hex', 'latin1') + decipher.final('latin1')
     } catch {
