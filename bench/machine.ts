@@ -1,8 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { cpus, release, totalmem, type } from 'node:os'
-import { scratchDirectory } from '../test/support/children.ts'
 import type { Lab } from './lab.ts'
-import { syncMs } from './measure.ts'
 
 function versionOf(dependency: string): string {
   return JSON.parse(
@@ -21,10 +19,10 @@ function system(): string {
 }
 
 /** What the figures were taken on and with, in two lines. No name of a host and no path. */
-export function conditions(lab: Lab, today: Date): string {
+export function conditions(lab: Lab, today: Date, durableMs: number): string {
   const cores = cpus()
   const memory = `${(totalmem() / 2 ** 30).toFixed(1)} GiB`
-  const durable = `4 KiB durable in ${syncMs(scratchDirectory()).toFixed(2)} ms`
+  const durable = `4 KiB durable in ${durableMs.toFixed(2)} ms`
   const machine = [
     cores[0]?.model.trim() || 'unknown CPU',
     `${cores.length} cores`,

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { scratchDirectory } from '../test/support/children.ts'
 import { type Arguments, commandOf, HELP, readArguments, UsageError } from './arguments.ts'
 import { replaceSection } from './document.ts'
 import { openLab } from './lab.ts'
@@ -6,6 +7,7 @@ import { autocannonDriver } from './load/autocannon.ts'
 import type { Driver } from './load/load.ts'
 import { findWrk, wrkDriver } from './load/wrk.ts'
 import { conditions } from './machine.ts'
+import { syncMs } from './measure.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { comparison } from './sections/comparison.ts'
 import { million } from './sections/million.ts'
@@ -23,7 +25,7 @@ async function chooseDriver(wish: Arguments['driver'], progress: Progress): Prom
     throw new UsageError('wrk is not installed. Debian, Ubuntu: apt-get install wrk; macOS: brew install wrk')
   if (wish === undefined)
     progress.note(
-      'wrk is not installed (Debian, Ubuntu: apt-get install wrk), so autocannon takes its place and most of a core',
+      'wrk is not installed (Debian, Ubuntu: apt-get install wrk), so autocannon takes its place, and more of the cores',
     )
   return autocannonDriver()
 }
@@ -52,8 +54,10 @@ async function measure(
   const { seconds, rounds, only } = args
   const driver = await chooseDriver(args.driver, progress)
   const lab = openLab({ driver, seconds, rounds, only, connections: CONNECTIONS }, progress, cleanup)
+  // Now, as afterwards the disk is still busy with what was measured.
+  const durableMs = syncMs(scratchDirectory())
   const tables = await section.measure(lab)
-  const body = `\`${command}\`, ${conditions(lab, new Date())}\n\n${tables}`
+  const body = `\`${command}\`, ${conditions(lab, new Date(), durableMs)}\n\n${tables}`
   process.stdout.write(`${body}\n`)
   if (args.out === undefined) return
   write(args.out, section.name, body)

@@ -18,7 +18,7 @@ async function run(load: Load): Promise<Figures> {
   return JSON.parse(output)
 }
 
-/** autocannon: on every machine, as npm brings it; but it takes more of a core than the server it loads. */
+/** autocannon: on every machine, as npm brings it; but for the same requests it takes more CPU time than wrk. */
 export function autocannonDriver(): Driver {
   const { version } = JSON.parse(readFileSync(MANIFEST, 'utf8'))
   return { name: 'autocannon', version, run }

@@ -68,7 +68,7 @@ async function run(binary: string, { baseUrl, shots, connections, seconds }: Loa
   }
 }
 
-/** wrk: one thread in C, which takes a third of what a Node program takes for the same requests. */
+/** wrk: one thread in C, which leaves the most of the cores to what is measured. */
 export async function wrkDriver(binary: string): Promise<Driver> {
   // It has no option for its version alone: -v prints it with the usage, and ends with 1.
   const usage = await new Promise<string>((resolve) =>

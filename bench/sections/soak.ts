@@ -21,14 +21,18 @@ const SERVERS = (['SQLite', 'MariaDB'] as const).map((database) =>
 
 export type Sample = { readonly atS: number; readonly rssMib: number }
 
-/** How memory went: medians of the first and the last third, and the straight line through all samples. */
+/**
+ * How memory went: medians of the first and the last third, and the slope of the straight line through all but the first
+ * third, in which a server still takes what it needs.
+ */
 export function trendOf(samples: readonly Sample[]) {
   const third = Math.ceil(samples.length / 3)
   const rss = samples.map(({ rssMib }) => rssMib)
+  const settled = samples.slice(third)
   const mean = (values: readonly number[]) => values.reduce((sum, n) => sum + n, 0) / values.length
-  const [atMean, rssMean] = [mean(samples.map(({ atS }) => atS)), mean(rss)]
-  const covariance = samples.reduce((sum, { atS, rssMib }) => sum + (atS - atMean) * (rssMib - rssMean), 0)
-  const variance = samples.reduce((sum, { atS }) => sum + (atS - atMean) ** 2, 0)
+  const [atMean, rssMean] = [mean(settled.map(({ atS }) => atS)), mean(rss.slice(third))]
+  const covariance = settled.reduce((sum, { atS, rssMib }) => sum + (atS - atMean) * (rssMib - rssMean), 0)
+  const variance = settled.reduce((sum, { atS }) => sum + (atS - atMean) ** 2, 0)
   return {
     firstMib: median(rss.slice(0, third)),
     lastMib: median(rss.slice(-third)),
