@@ -1,4 +1,5 @@
 import type { Lab } from '../lab.ts'
+import { median } from '../measure.ts'
 import { type Ratio, report } from '../report.ts'
 import type { Target } from '../targets.ts'
 import { takeTurns } from '../turns.ts'
@@ -24,11 +25,17 @@ export function chosen<T extends { readonly name: string }>(
   )
 }
 
+/** More than this of the cores for others, and ratios are rough too. */
+const OTHERS_MAX_SHARE = 0.1
+
 /** Measures the targets that were chosen, and what can be said of them beside each other. */
 export async function compare(
   lab: Lab,
   targets: readonly Target[],
   ratios: readonly Ratio[],
 ): Promise<string> {
-  return report(await takeTurns(lab, chosen(targets, lab.only)), ratios)
+  const result = await takeTurns(lab, chosen(targets, lab.only))
+  if (median(result.turns.map(({ othersShare = 0 }) => othersShare)) > OTHERS_MAX_SHARE)
+    lab.progress.note('other programs kept the machine busy: run this again when it is quiet')
+  return report(result, ratios)
 }

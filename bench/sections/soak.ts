@@ -110,7 +110,7 @@ export function soakFor(minutes: number): Section {
         'last / first third',
         'first third, MiB',
         'last third, MiB',
-        'MiB an hour',
+        'slope, MiB an hour',
       ]
       return `${duration(minutes * 60)} under steady load.\n\n${table(head, soaked.map(rowOf))}`
     },
