@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
 import { supportCodeOf } from '../domain/ids.ts'
+import { Slots } from '../slots.ts'
 import { answerHeaders } from './headers.ts'
 
 /** What a request leaves in its one log line and in the counters, beside method, route and status. */
@@ -45,19 +46,21 @@ export type Requests = ReturnType<typeof trackRequests>
 /** Gives each request its id, its address and its answer's headers, writes its one log line at its end, and knows which are unanswered. */
 export function trackRequests(app: App) {
   const headers = answerHeaders(app.config)
-  const unanswered = new Set<FastifyReply>()
+  const unanswered = new Slots<FastifyReply>()
   let onAllAnswered = (): void => undefined
 
   function begin(request: FastifyRequest, reply: FastifyReply): void {
     request.facts = {}
     request.address = addressOf(request)
     reply.header('x-request-id', request.id).headers(headers)
-    unanswered.add(reply)
-    reply.raw.once('close', () => end(request, reply))
+    const place = unanswered.add(reply)
+    reply.raw.once('close', () => {
+      unanswered.take(place)
+      end(request, reply)
+    })
   }
 
   function end(request: FastifyRequest, reply: FastifyReply): void {
-    unanswered.delete(reply)
     // Who hangs up gets no reply, and what he asked for may be done all the same: it needs its line no less.
     const isSent = reply.raw.writableFinished
     const { outcome = 'answered', ...facts } = isSent
@@ -83,7 +86,7 @@ export function trackRequests(app: App) {
 
   return {
     begin,
-    unanswered: unanswered as ReadonlySet<FastifyReply>,
+    unanswered: unanswered as Pick<Slots<FastifyReply>, 'all' | 'size'>,
     /** Calls `listener` each time the last unanswered request ends. */
     whenAllAnswered: (listener: () => void): void => {
       onAllAnswered = listener

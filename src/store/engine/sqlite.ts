@@ -2,6 +2,7 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { type Clock, systemClock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
+import { Slots } from '../../slots.ts'
 import {
   type Database,
   DuplicateKeyError,
@@ -20,10 +21,10 @@ type Waiting = { resolve: (reply: Reply) => void; reject: (error: StoreError) =>
 /** A worker thread as a function from call to reply. A worker that died is replaced at the next call. */
 class WorkerLink {
   readonly #start: Start
-  readonly #waiting = new Map<number, Waiting>()
   #worker: Worker | undefined
+  /** The calls of this worker that it has not answered, by the id of the message. */
+  #waiting = new Slots<Waiting>()
   #isClosed = false
-  #lastId = 0
 
   constructor(start: Start) {
     this.#start = start
@@ -33,9 +34,8 @@ class WorkerLink {
   call(call: Call, worker = this.worker(), deadlineMs = Date.now() + STORE_TIMEOUT_MS): Promise<Reply> {
     // Its rest would be committed without its beginning by the thread that took over.
     if (worker !== this.#worker) return Promise.reject(new StoreError('SQLite: the transaction is lost'))
-    const id = ++this.#lastId
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject })
+      const id = this.#waiting.add({ resolve, reject })
       const message: Message = { id, call, deadlineMs }
       worker.postMessage(message)
     })
@@ -70,8 +70,7 @@ class WorkerLink {
   }
 
   #settle(reply: Reply): void {
-    const waiting = this.#waiting.get(reply.id)
-    this.#waiting.delete(reply.id)
+    const waiting = this.#waiting.take(reply.id)
     if (reply.error === undefined) waiting?.resolve(reply)
     else {
       const Kind = UNIQUE_VIOLATIONS.has(reply.error.errcode) ? DuplicateKeyError : StoreError
@@ -80,9 +79,10 @@ class WorkerLink {
   }
 
   #abandon(error: StoreError): void {
+    const abandoned = this.#waiting.all()
     this.#worker = undefined
-    for (const { reject } of this.#waiting.values()) reject(error)
-    this.#waiting.clear()
+    this.#waiting = new Slots()
+    for (const { reject } of abandoned) reject(error)
   }
 }
 
@@ -95,7 +95,7 @@ export class SqliteDatabase implements Database {
   /** Settles when the last transaction that was let in is over. */
   #lastTransaction: Promise<unknown> = Promise.resolve()
   /** Writes of one message each. Several may be under way: the worker does one after the other, and never waits for us. */
-  readonly #writes = new Set<Promise<unknown>>()
+  readonly #writes = new Slots<Promise<unknown>>()
 
   constructor(path: string) {
     this.#writer = new WorkerLink({ path, role: 'writer' })
@@ -139,7 +139,7 @@ export class SqliteDatabase implements Database {
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled([this.#lastTransaction, ...this.#writes])
+    await Promise.allSettled([this.#lastTransaction, ...this.#writes.all()])
     await this.#reader.close()
     await this.#writer.close()
   }
@@ -155,17 +155,13 @@ export class SqliteDatabase implements Database {
 
   #betweenTransactions<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
     const result = this.#lastTransaction.then(inTime(work))
-    const settled = result
-      .catch(() => undefined)
-      .then(() => {
-        this.#writes.delete(settled)
-      })
-    this.#writes.add(settled)
+    const settled = () => void this.#writes.take(place)
+    const place = this.#writes.add(result.then(settled, settled))
     return result
   }
 
   #alone<T>(work: (deadlineMs: number) => Promise<T>): Promise<T> {
-    const result = Promise.all([this.#lastTransaction, ...this.#writes]).then(inTime(work))
+    const result = Promise.all([this.#lastTransaction, ...this.#writes.all()]).then(inTime(work))
     this.#lastTransaction = result.catch(() => undefined)
     return result
   }
