@@ -71,7 +71,7 @@ async function recordAlone(db: Database, { event, enrol, endSessionId }: CheckRe
 export function checkStore(db: Database): CheckStore {
   const together = new Coalescer<CheckRecord, CheckOutcome>((checks) => recordTogether(db, checks), {
     maxItems: BATCH_MAX,
-    lanes: 2,
+    lanes: 1,
   })
   return {
     record: (check) =>

@@ -143,7 +143,7 @@ async function findByKeys(db: Database, hashes: readonly string[]): Promise<(Bou
 }
 
 export function licenceStore(db: Database): LicenceStore {
-  const limits = { maxItems: BATCH_MAX, lanes: 2 }
+  const limits = { maxItems: BATCH_MAX, lanes: 1 }
   const byDevice = new Coalescer<string, BoundLicence[]>((hs) => findByDevices(db, hs), limits)
   const byKey = new Coalescer<string, BoundLicence | null>((hashes) => findByKeys(db, hashes), limits)
   return {

@@ -132,11 +132,11 @@ export async function countOverdue(db: Reader, beforeMs: number, limit: number):
 export function sessionKeyStore(db: Database): SessionKeyStore {
   const inserts = new Coalescer<SessionKeyRow, undefined>((rows) => insertRows(db, rows), {
     maxItems: BATCH_MAX,
-    lanes: 2,
+    lanes: 1,
   })
   const finds = new Coalescer<string, SessionKeyRow | null>((ids) => findRows(db, ids), {
     maxItems: BATCH_MAX,
-    lanes: 2,
+    lanes: 1,
   })
   return {
     insert: (row) => inserts.submit(row),
