@@ -2,10 +2,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { App } from '../../app.ts'
 import { addressKey, subnetKey } from '../../domain/addresses.ts'
 import { ErrorReply, HandOutRefusal, HandOutReply, LEGACY_ERROR } from '../../wire.ts'
-import { legacyClaims, sessionMark } from '../doors.ts'
+import { sessionMark } from '../doors.ts'
 import { objectIn, takeAnyBody } from '../legacy-body.ts'
-
-const JTI_BYTES = 16
 
 const schema = {
   tags: ['legacy contract'],
@@ -43,7 +41,7 @@ export function sessionKeyRoutes(app: App) {
       request.facts = { outcome: 'session_key.handed_out', session: sessionMark(key.sessionId) }
       return {
         status: 'success',
-        session_token: scope.jwt.sign(legacyClaims(key, address, app.random(JTI_BYTES).toString('hex'))),
+        session_token: scope.legacyTokens.issue(key, address),
         expires_in: key.expiresAtS - key.issuedAtS,
         message: 'Session key generated successfully',
       }

@@ -1,0 +1,87 @@
+import { hash } from 'node:crypto'
+import fastifyJwt from '@fastify/jwt'
+import type { FastifyInstance } from 'fastify'
+import type { App } from '../app.ts'
+import type { HandOut } from '../domain/session-keys.ts'
+import { Recent } from '../recent.ts'
+
+const PURPOSE = 'hwid_encryption'
+const JTI_BYTES = 16
+/** A token that was verified just now is not verified again. */
+const KNOWN_FOR_MS = 1000
+/** Expiry is judged by the one clock that sessions live by, not by this process's own. */
+const VERIFY = { algorithms: ['HS256' as const], ignoreExpiration: true, ignoreNotBefore: true, cache: false }
+
+type Named = { readonly sessionId: string; readonly expiresAtMs: number }
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Of the legacy contract; there behind its door. */
+    legacyTokens: LegacyTokens
+  }
+}
+
+export type LegacyTokens = {
+  /** The signed token of a hand-out, key and IV in it. */
+  issue(handOut: HandOut, address: string): string
+  /** The session that a valid token names, or `null`. */
+  sessionIdIn(token: string): string | null
+}
+
+/** The claims of a hand-out, in the order the old server wrote them. */
+function claimsOf(handOut: HandOut, ip: string, jti: string) {
+  return {
+    session_id: handOut.sessionId,
+    key: handOut.keyHex,
+    iv: handOut.ivHex,
+    ip,
+    purpose: PURPOSE,
+    iat: handOut.issuedAtS,
+    exp: handOut.expiresAtS,
+    jti,
+  }
+}
+
+/** What a token of ours says, or `null` for one that nobody made for this. */
+function namedBy(claims: Readonly<Record<string, unknown>>): Named | null {
+  const { session_id: sessionId, exp, purpose } = claims
+  const isOurs = typeof sessionId === 'string' && typeof exp === 'number' && purpose === PURPOSE
+  return isOurs ? { sessionId, expiresAtMs: exp * 1000 } : null
+}
+
+/** Gives a door the HS256 tokens of the legacy contract. */
+export async function useLegacyTokens(door: FastifyInstance, app: App): Promise<void> {
+  const { legacySecrets, random, clock } = app
+  const [secret] = legacySecrets
+  if (secret === undefined) throw new Error('there is a secret to sign with')
+  await door.register(fastifyJwt, { secret, sign: { algorithm: 'HS256' }, verify: VERIFY })
+  /** By the SHA-256 of the token, in hex. */
+  const known = new Recent<Named>(KNOWN_FOR_MS)
+
+  /** By the current secret, or one that was retired while its last tokens live. */
+  function verified(token: string): Named | null {
+    for (const [i, key] of legacySecrets.entries()) {
+      try {
+        return namedBy(i === 0 ? door.jwt.verify(token) : door.jwt.verify(token, { ...VERIFY, key }))
+      } catch {}
+    }
+    return null
+  }
+
+  function recalled(token: string): Named | null {
+    const digest = hash('sha256', token)
+    const recent = known.get(digest)
+    if (recent !== undefined) return recent
+    const named = verified(token)
+    if (named !== null) known.set(digest, named, performance.now())
+    return named
+  }
+
+  door.decorate('legacyTokens', {
+    issue: (handOut, address) => door.jwt.sign(claimsOf(handOut, address, random(JTI_BYTES).toString('hex'))),
+    sessionIdIn: (token) => {
+      const named = recalled(token)
+      return named !== null && named.expiresAtMs > clock() ? named.sessionId : null
+    },
+  } satisfies LegacyTokens)
+}
