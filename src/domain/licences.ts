@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { formatLicenceKey, licenceKeyFrom } from '../crypto/licence-key.ts'
 import { AppError } from '../errors.ts'
 import type { Random } from '../random.ts'
-import { enrolLegacyDevice } from '../store/devices.ts'
+import { enrolLegacyDevices } from '../store/devices.ts'
 import type { Licence, LicenceState, LicenceStore } from '../store/licences.ts'
 import type { LegacyTexts } from '../store/products.ts'
 import type { Actor, Events, EventType } from './events.ts'
@@ -45,8 +45,8 @@ export function createLicences(deps: {
   async function create(actor: Actor, wish: NewLicence): Promise<{ licence: Licence; key: string }> {
     const product = await products.find(wish.productCode)
     requireTexts(wish)
-    const [h] = wish.hwid === undefined ? [] : recognition.deviceHashes(product, wish.hwid)
-    if (wish.hwid !== undefined && h === undefined)
+    const machine = wish.hwid === undefined ? undefined : recognition.machineOf(product, wish.hwid)
+    if (machine === null)
       throw new AppError('invalid_argument', { detail: 'the HWID has no letter or digit in it' })
     const nowMs = clock()
     const licence: Licence = {
@@ -61,11 +61,11 @@ export function createLicences(deps: {
       ...{ maintenance: wish.maintenance ?? null, status1Text: wish.status1Text ?? null },
     }
     const key = licenceKeyFrom(random(KEY_BYTES))
-    const device = h === undefined ? undefined : recognition.newDevice(licence.id, h, nowMs, null)
+    const device = machine === undefined ? undefined : recognition.newDevice(licence.id, machine, nowMs, null)
     await store.create(
       licence,
       recognition.keyHash(key),
-      device === undefined ? [] : enrolLegacyDevice(device),
+      device === undefined ? [] : enrolLegacyDevices([device]),
       events.build('licence_created', actor, {
         productId: product.id,
         licenceId: licence.id,
