@@ -8,6 +8,7 @@ import { createCleanup } from './domain/cleanup.ts'
 import { createCounters } from './domain/counters.ts'
 import { createDevices } from './domain/devices.ts'
 import { createEvents } from './domain/events.ts'
+import { createLicenceKeys } from './domain/licence-keys.ts'
 import { createLicences } from './domain/licences.ts'
 import { createLimits } from './domain/limits.ts'
 import { createProducts } from './domain/products.ts'
@@ -203,6 +204,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
     products,
     sessionKeys,
     licences,
+    licenceKeys: createLicenceKeys({ store: licenceRows, events, recognition, random }),
     checks,
     cleanup,
     devices: createDevices({ store: deviceStore(db), licences, events, clock }),

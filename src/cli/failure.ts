@@ -33,6 +33,7 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
   token_not_found: 'kunci tokens list',
   product_exists: 'kunci products update CODE',
   licence_state: 'kunci licences show ID',
+  licence_key_exists: 'kunci licences issue-key --help',
 }
 
 function helpOf(command: Command | undefined): string {

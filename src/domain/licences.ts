@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import { formatLicenceKey, licenceKeyFrom } from '../crypto/licence-key.ts'
+import { formatLicenceKey } from '../crypto/licence-key.ts'
 import { AppError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import { enrolLegacyDevices } from '../store/devices.ts'
@@ -7,11 +7,10 @@ import type { Licence, LicenceState, LicenceStore } from '../store/licences.ts'
 import type { LegacyTexts } from '../store/products.ts'
 import type { Actor, Events, EventType } from './events.ts'
 import { newId } from './ids.ts'
+import { changedMeanwhile, newLicenceKey, refuseRevoked } from './licence-keys.ts'
 import type { Products } from './products.ts'
 import type { Recognition } from './recognition.ts'
 import { requireTexts } from './texts.ts'
-
-const KEY_BYTES = 15
 
 export type LicenceTexts = { readonly [K in keyof LegacyTexts]?: string | null }
 
@@ -60,7 +59,7 @@ export function createLicences(deps: {
       ...{ sk: wish.sk ?? null, sck: wish.sck ?? null },
       ...{ maintenance: wish.maintenance ?? null, status1Text: wish.status1Text ?? null },
     }
-    const key = licenceKeyFrom(random(KEY_BYTES))
+    const key = newLicenceKey(random)
     const device = machine === undefined ? undefined : recognition.newDevice(licence.id, machine, nowMs, null)
     await store.create(
       licence,
@@ -93,9 +92,7 @@ export function createLicences(deps: {
     const detail = { reason: changes.stateReason ?? null, expires_at_ms: licence.expiresAtMs }
     const facts = { productId: licence.productId, licenceId: licence.id, detail }
     if (await store.update(licence, seen, events.build(type, actor, facts))) return licence
-    throw new AppError('licence_state', {
-      detail: `somebody else changed ${seen.id} just now; look at it again`,
-    })
+    throw changedMeanwhile(seen.id)
   }
 
   async function changeState(
@@ -129,8 +126,7 @@ export function createLicences(deps: {
       }),
     renew: async (actor: Actor, id: string, expiresAtMs: number | null) => {
       const seen = await find(id)
-      if (seen.state === 'revoked')
-        throw new AppError('licence_state', { detail: `${id} is revoked for good; create a new licence` })
+      refuseRevoked(seen)
       return change(actor, 'licence_renewed', seen, { expiresAtMs })
     },
     update: async (actor: Actor, id: string, texts: LicenceTexts & { customer?: string }) => {

@@ -43,6 +43,9 @@ export type LicenceStore = {
   create(licence: Licence, key: KeyHash, also: readonly Statement[], event: EventRow): Promise<void>
   /** Writes every field that can change, but only over the state the caller saw. @returns whether it was still so. */
   update(licence: Licence, seen: Licence, event: EventRow): Promise<boolean>
+  /** Gives a licence a key in the place of any other, but only over the state the caller saw. @returns whether it was still so. */
+  setKey(licence: Licence, seen: Licence, key: KeyHash, event: EventRow): Promise<boolean>
+  hasKey(id: string): Promise<boolean>
   find(id: string): Promise<Licence | null>
   list(filter: {
     productId?: string | undefined
@@ -187,6 +190,20 @@ export function licenceStore(db: Database): LicenceStore {
         if (changed === 1) await tx.run(...insertEvents([event]))
         return changed === 1
       }),
+    setKey: (licence, seen, key, event) =>
+      db.transaction(async (tx) => {
+        const changed = await tx.run(
+          `UPDATE kunci_licences SET key_hash = ?, key_pepper_id = ?, updated_at_ms = ?
+           WHERE id = ? AND state = ? AND updated_at_ms = ?`,
+          [key.hash, key.pepperId, licence.updatedAtMs, seen.id, seen.state, seen.updatedAtMs],
+        )
+        if (changed === 1) await tx.run(...insertEvents([event]))
+        return changed === 1
+      }),
+    hasKey: async (id) => {
+      const rows = await db.all('SELECT 1 FROM kunci_licences WHERE id = ? AND key_hash IS NOT NULL', [id])
+      return rows.length > 0
+    },
     find: async (id) => {
       const [row] = await db.all(`SELECT ${SELECTED} FROM kunci_licences l WHERE l.id = ?`, [id])
       return row === undefined ? null : fromColumns(row)
