@@ -166,6 +166,13 @@ async function findByKeys(db: Database, hashes: readonly string[]): Promise<(Bou
   })
 }
 
+export {
+  COLUMNS as LICENCE_COLUMNS,
+  fromColumns as licenceFromColumns,
+  SELECTED as LICENCE_SELECTED,
+  toColumns as licenceToColumns,
+}
+
 export function licenceStore(db: Database): LicenceStore {
   const limits = { maxItems: BATCH_MAX, lanes: 2 }
   const byDevice = new Coalescer<readonly string[], BoundLicence[]>(
