@@ -9,6 +9,7 @@ import { cleanupCommands } from './commands/cleanup.ts'
 import { configCommands } from './commands/config.ts'
 import { deviceCommands } from './commands/devices.ts'
 import { eventCommands } from './commands/events.ts'
+import { importCommands } from './commands/import.ts'
 import { licenceCommands } from './commands/licences.ts'
 import { migrateCommands } from './commands/migrate.ts'
 import { productCommands } from './commands/products.ts'
@@ -29,6 +30,7 @@ export const COMMANDS: readonly Command[] = [
   ...deviceCommands,
   ...eventCommands,
   ...tokenCommands,
+  ...importCommands,
   ...cleanupCommands,
   ...tlsCommands,
 ]

@@ -1,6 +1,7 @@
 import {
   componentAtRest,
   componentDigest,
+  importSeed,
   normaliseVolume,
   oldHwidAtRest,
   oldHwidDigest,
@@ -12,7 +13,7 @@ import { currentKey, type Keyring, keysOf } from '../store/keyring.ts'
 import type { BoundLicence, KeyHash, LicenceStore } from '../store/licences.ts'
 import type { Product } from '../store/products.ts'
 import type { Binding, Candidate } from './decide.ts'
-import { newId } from './ids.ts'
+import { importedLicenceId, newId } from './ids.ts'
 
 const LEGACY_COMPONENT = 'volume'
 const OLD_COMPONENT = 'old_hwid'
@@ -73,7 +74,16 @@ export function createRecognition(deps: { store: LicenceStore; keyring: Keyring;
     return { deviceId, type: LEGACY_COMPONENT, h, pepperId: hwidPepper.current, firstSeenMs: nowMs }
   }
 
-  /** The device of a licence that is imported. @param h the first of {@link oldHwidHashes}. */
+  /**
+   * By what a row of an old server is known again at a second import.
+   * @param digest the 32 bytes that the old server kept of a hardware id.
+   */
+  function importedAs(product: Product, digest: Uint8Array): { licenceId: string; hashes: string[] } {
+    const seed = importSeed(currentKey(hwidPepper), product.code, digest)
+    return { licenceId: importedLicenceId(seed), hashes: oldHwidHashes(product, digest) }
+  }
+
+  /** The device of a licence that is imported. @param h the first hash of {@link importedAs}. */
   function importedDevice(licenceId: string, h: string, nowMs: number, lastSeenMs: number | null): NewDevice {
     const id = newId('dev', random)
     const component = {
@@ -105,5 +115,5 @@ export function createRecognition(deps: { store: LicenceStore; keyring: Keyring;
     return (await Promise.all(hashes.map((hash) => store.findByKey(hash)))).filter((bound) => bound !== null)
   }
 
-  return { machineOf, oldHwidHashes, keyHash, newDevice, importedDevice, volumeOf, candidatesFor }
+  return { machineOf, keyHash, newDevice, importedAs, importedDevice, volumeOf, candidatesFor }
 }

@@ -4,6 +4,7 @@ import { unwrapSessionKey, wrapSessionKey } from '../crypto/row-wrap.ts'
 import type { Random } from '../random.ts'
 import { currentKey, type Ring } from '../store/keyring.ts'
 import type { SessionKeyRow, SessionKeyStore } from '../store/session-keys.ts'
+import type { OldSessionKey } from './import/session-keys.ts'
 
 const KEY_BYTES = 32
 const IV_BYTES = 16
@@ -37,6 +38,13 @@ export function createSessionKeys(deps: {
 }) {
   const { store, kek, clock, random, ttlS } = deps
   const currentKek = currentKey(kek)
+
+  /** The row of a session key of the old server, which keeps its id, its IV and its times. */
+  function adopt({ sessionId, key, iv, clientIp, createdAtMs, expiresAtMs }: OldSessionKey): SessionKeyRow {
+    const context = { suite: 'L0', sessionId, iv } as const
+    const wrappedKey = wrapSessionKey(currentKek, kek.current, context, key, random(NONCE_BYTES))
+    return { sessionId, wrappedKey, ivHex: iv.toString('hex'), clientIp, createdAtMs, expiresAtMs }
+  }
 
   /** Makes a session key for the legacy contract (suite L0), and answers once its row is committed. */
   async function handOut(clientIp: string): Promise<HandOut> {
@@ -77,5 +85,5 @@ export function createSessionKeys(deps: {
     return { kind: failures > FAILED_OPENS_MAX ? 'session_expired' : 'unreadable' }
   }
 
-  return { handOut, findLiving, open }
+  return { adopt, handOut, findLiving, open }
 }
