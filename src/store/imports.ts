@@ -65,23 +65,24 @@ async function writtenWhole(work: Promise<void>): Promise<boolean> {
 export function importStore(db: Database): ImportStore {
   return {
     known: async (productId, hashes, ids) => {
+      // The product is looked at here: asked for it, SQLite would go through all of its licences.
       const [hs, wanted] = [paddedList(hashes), paddedList(ids)]
       const byHash = await db.all(
         `SELECT ${LICENCE_SELECTED}, c.h FROM kunci_device_components c
          JOIN kunci_devices d ON d.id = c.device_id
-         JOIN kunci_licences l ON l.id = d.licence_id AND l.product_id = ?
+         JOIN kunci_licences l ON l.id = d.licence_id
          WHERE c.type = 'old_hwid' AND c.h IN (${placeholders(hs.length)})`,
-        [productId, ...hs],
+        hs,
       )
       const byId = await db.all(
         `SELECT ${LICENCE_SELECTED} FROM kunci_licences l
-         WHERE l.product_id = ? AND l.id IN (${placeholders(wanted.length)})`,
-        [productId, ...wanted],
+         WHERE l.id IN (${placeholders(wanted.length)})`,
+        wanted,
       )
       return [
         ...byHash.map((row) => ({ by: String(row.h), licence: licenceFromColumns(row) })),
         ...byId.map((row) => ({ by: String(row.id), licence: licenceFromColumns(row) })),
-      ]
+      ].filter(({ licence }) => licence.productId === productId)
     },
     write: (imported, event) =>
       writtenWhole(db.batch([...slices(imported).flatMap(insertLicences), countEvent(db.dialect, event)])),
