@@ -25,12 +25,15 @@ function cellOf(bytes: Buffer | null): SourceCell {
 /** Somebody else's MySQL or MariaDB, to be read and never written. */
 export class MysqlSource {
   readonly #connection: Connection
+  /** Ends the statement under way: the driver tells a connection's end to the connection, not to a stream of it. */
+  #fail: (error: Error) => void = () => undefined
   #lost: Error | undefined
 
   private constructor(connection: Connection) {
     this.#connection = connection
     connection.on('error', (error: Error) => {
       this.#lost = error
+      this.#fail(error)
     })
   }
 
@@ -61,9 +64,11 @@ export class MysqlSource {
 
   /** Row after row, as many ahead as are waited for; however large the table, memory stays small. */
   async *rows(sql: string): AsyncGenerator<SourceCell[]> {
+    if (this.#lost !== undefined) throw this.#lost
     const stream = this.#connection
       .query({ sql, rowsAsArray: true, typeCast: false })
       .stream({ highWaterMark: ROWS_AHEAD })
+    this.#fail = (error) => stream.destroy(error)
     const silence = setTimeout(
       () => stream.destroy(new Error(`no answer within ${SILENCE_MAX_MS / 1000} s`)),
       SILENCE_MAX_MS,
@@ -74,7 +79,6 @@ export class MysqlSource {
         // What a statement without rows answers is an object.
         if (Array.isArray(row)) yield row.map(cellOf)
       }
-      if (this.#lost !== undefined) throw this.#lost
     } finally {
       clearTimeout(silence)
     }

@@ -37,6 +37,13 @@ const BREAKS: Readonly<Record<string, string>> = {
   CSV_MAX_RECORD_SIZE: 'a row is larger than 16 MiB; is a quote not closed?',
 }
 
+/** Where it breaks, by the parser's own counts: the rows before it may not have come here yet. */
+function brokenAt(error: unknown): string {
+  if (!(error instanceof CsvError)) return (error as Error).message
+  const { lines, records } = error as CsvError & Partial<Info>
+  return `after ${records ?? 0} whole rows, near line ${lines ?? 1}: ${BREAKS[error.code] ?? 'this is no CSV'}`
+}
+
 type Head = {
   readonly skip: number
   readonly text: string
@@ -160,9 +167,7 @@ async function* recordsOf(
       line += linesIn(record)
     }
   } catch (error) {
-    if (error instanceof AppError) throw error
-    const why = error instanceof CsvError ? BREAKS[error.code] : undefined
-    throw unreadable(path, `in the row that begins at line ${line}: ${why ?? (error as Error).message}`)
+    throw unreadable(path, brokenAt(error), error)
   } finally {
     file.destroy()
   }
