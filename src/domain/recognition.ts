@@ -13,20 +13,13 @@ import { currentKey, type Keyring, keysOf } from '../store/keyring.ts'
 import type { BoundLicence, KeyHash, LicenceStore } from '../store/licences.ts'
 import type { Product } from '../store/products.ts'
 import type { Binding, Candidate } from './decide.ts'
-import { importedIds, newId } from './ids.ts'
+import { importedDeviceId, importedLicenceId, newId } from './ids.ts'
 
 const LEGACY_COMPONENT = 'volume'
 const OLD_COMPONENT = 'old_hwid'
 
 /** The hashes a machine may be known by: of each kind one for each pepper, the current one's first. */
 export type Machine = { readonly volume: readonly string[]; readonly oldHwid: readonly string[] }
-
-/** By what a row of an old server is known again; the hash under the current pepper comes first. */
-export type ImportedIdentity = {
-  readonly licenceId: string
-  readonly deviceId: string
-  readonly hashes: readonly string[]
-}
 
 function bindingOf({ device }: BoundLicence, { volume, oldHwid }: Machine): Binding {
   if (device === null) return 'none'
@@ -85,17 +78,14 @@ export function createRecognition(deps: { store: LicenceStore; keyring: Keyring;
    * By what a row of an old server is known again at a second import.
    * @param digest the 32 bytes that the old server kept of a hardware id.
    */
-  function importedAs(product: Product, digest: Uint8Array): ImportedIdentity {
-    const ids = importedIds(importSeed(currentKey(hwidPepper), product.code, digest))
-    return { ...ids, hashes: oldHwidHashes(product, digest) }
+  function importedAs(product: Product, digest: Uint8Array): { licenceId: string; hashes: string[] } {
+    const seed = importSeed(currentKey(hwidPepper), product.code, digest)
+    return { licenceId: importedLicenceId(seed), hashes: oldHwidHashes(product, digest) }
   }
 
-  /** The device of a licence that is imported. */
-  function importedDevice(
-    { licenceId, deviceId, hashes: [h = ''] }: ImportedIdentity,
-    nowMs: number,
-    lastSeenMs: number | null,
-  ): NewDevice {
+  /** The device of a licence that is imported. @param h the first hash of {@link importedAs}. */
+  function importedDevice(licenceId: string, h: string, nowMs: number, lastSeenMs: number | null): NewDevice {
+    const deviceId = importedDeviceId(licenceId)
     const component = {
       ...{ deviceId, type: OLD_COMPONENT, h },
       ...{ pepperId: hwidPepper.current, firstSeenMs: nowMs },
