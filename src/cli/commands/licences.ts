@@ -236,4 +236,4 @@ const update = command({
   },
 })
 
-export const licenceCommands = [create, issueKey, list, show, suspend, resume, revoke, renew, update]
+export const licenceCommands = [create, list, show, suspend, resume, revoke, renew, update, issueKey]
