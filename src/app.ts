@@ -7,6 +7,8 @@ import { createCleanup } from './domain/cleanup.ts'
 import { createCounters } from './domain/counters.ts'
 import { createDevices } from './domain/devices.ts'
 import { createEvents } from './domain/events.ts'
+import { createImports } from './domain/imports.ts'
+import { createLicenceKeys } from './domain/licence-keys.ts'
 import { createLicences } from './domain/licences.ts'
 import { createLimits } from './domain/limits.ts'
 import { createProducts } from './domain/products.ts'
@@ -34,8 +36,10 @@ import { MysqlDatabase } from './store/engine/mysql.ts'
 import { adoptSessionKeys, type WrapPlainRow } from './store/engine/session-keys-adoption.ts'
 import { SqliteDatabase } from './store/engine/sqlite.ts'
 import { eventStore } from './store/events.ts'
+import { importStore } from './store/imports.ts'
 import { currentKey, type Keyring, keyChecksOf, keysOf, openKeyring } from './store/keyring.ts'
 import { licenceStore } from './store/licences.ts'
+import { openOldServer } from './store/old-server/open.ts'
 import { productStore } from './store/products.ts'
 import { sessionKeyStore } from './store/session-keys.ts'
 import { noteKeyChecks, pinger, readKeyChecks } from './store/settings.ts'
@@ -201,8 +205,14 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
     products,
     sessionKeys,
     licences,
+    licenceKeys: createLicenceKeys({ store: licenceRows, events, recognition, random }),
     checks,
     cleanup,
+    imports: createImports({
+      store: importStore(db),
+      openSource: openOldServer,
+      ...{ products, recognition, sessionKeys, events, clock },
+    }),
     devices: createDevices({ store: deviceStore(db), licences, events, clock }),
     tokens: createTokens({ store: tokenStore(db), events, clock, random }),
     /** @throws {StoreError} while the database does not answer. */

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { run } from './cli/run.ts'
 
-const { stdout, stderr } = process
+const { stdin, stdout, stderr } = process
 
 /** `.env` of the current directory; `undefined` when it is there but cannot be read. */
 function dotEnv(): NodeJS.Dict<string> | undefined {
@@ -26,4 +26,4 @@ for (const stream of [stdout, stderr])
 const file = dotEnv()
 // biome-ignore lint/style/noProcessEnv: the one place that reads the environment
 const env = { ...file, ...process.env }
-process.exitCode = file === undefined ? 5 : await run(process.argv.slice(2), env, { stdout, stderr })
+process.exitCode = file === undefined ? 5 : await run(process.argv.slice(2), env, { stdin, stdout, stderr })

@@ -60,7 +60,7 @@ function asOneOf<T extends string>(...values: readonly T[]): (text: string) => T
 const MYSQL_URL = /^(?:mysql|mariadb):\/\//
 
 /** Options in the query could undo what the connection relies on; the one that is understood is `ssl=true`. */
-function asMysqlUrl(text: string): string {
+export function asMysqlUrl(text: string): string {
   const url = MYSQL_URL.test(text) ? URL.parse(text.replace(/^mariadb/, 'mysql')) : null
   if (url === null) throw new Error('must look like mysql://user:password@host:3306/database')
   if (url.hostname === '' || url.pathname.length < 2) throw new Error('must name a host and a database')
@@ -69,7 +69,7 @@ function asMysqlUrl(text: string): string {
   return url.href
 }
 
-function asTimeZone(text: string): string {
+export function asTimeZone(text: string): string {
   try {
     return new Intl.DateTimeFormat('en', { timeZone: text }).resolvedOptions().timeZone
   } catch {
@@ -255,7 +255,7 @@ export type SettingInForce = {
 }
 
 /** A secret as it may be shown: of a database address all but the password, of anything else nothing. */
-function masked(text: string): string {
+export function masked(text: string): string {
   const shown = /^((?:mysql|mariadb):\/\/[^:@/?#]*)(?::.*)?(@[^@?]*)$/.exec(text)
   return shown === null ? '***' : `${shown[1]}:***${shown[2]}`
 }

@@ -23,6 +23,8 @@ export const ERRORS = {
     'The licence is not in a state that allows this.',
     'Status lisensi tidak mengizinkan hal ini.',
   ],
+  licence_key_exists: [409, 'The licence has a key already.', 'Lisensi ini sudah memiliki kunci.'],
+  import_source: [422, 'The old data cannot be read.', 'Data lama tidak dapat dibaca.'],
   body_too_large: [413, 'The body is larger than 16 KiB.', 'Isi permintaan lebih besar dari 16 KiB.'],
   unsupported_media_type: [
     415,

@@ -3,8 +3,12 @@ import type { Actor } from '../domain/events.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
-/** Where a command writes: results to one, everything else to the other. */
-export type Streams = { readonly stdout: NodeJS.WritableStream; readonly stderr: NodeJS.WritableStream }
+/** Where a command writes, results to one, everything else to the other; and where it reads what is piped into it. */
+export type Streams = {
+  readonly stdout: NodeJS.WritableStream
+  readonly stderr: NodeJS.WritableStream & { readonly isTTY?: boolean }
+  readonly stdin?: AsyncIterable<string | Uint8Array>
+}
 
 export type Option = {
   /** What stands for its value in the help. Without it the option is a switch. */

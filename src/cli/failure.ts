@@ -1,14 +1,16 @@
 import { AppError, type ErrorCode, SetupError, StoreError } from '../errors.ts'
 import { type Command, UsageError } from './command.ts'
+import { printable } from './output.ts'
 
 /** How a command ends: the one table of exit codes. */
 export const EXIT = {
   ok: [0, 'done'],
-  failed: [1, 'failed: the database does not answer, or something unforeseen'],
+  failed: [1, 'failed: a database does not answer, old data cannot be read, or something unforeseen'],
   usage: [2, 'usage: an unknown command or option, one that is missing, or a value that is not acceptable'],
   not_found: [3, 'what the command is about does not exist'],
   conflict: [4, 'conflict: it exists already, or is not in a state that allows this'],
   set_up: [5, 'set-up: settings, keys, database or certificate are not as they must be'],
+  incomplete: [6, 'incomplete: what could be done is done, and the report says what was left out'],
 } as const satisfies Record<string, readonly [code: number, meaning: string]>
 
 export type Failure = {
@@ -33,6 +35,7 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
   token_not_found: 'kunci tokens list',
   product_exists: 'kunci products update CODE',
   licence_state: 'kunci licences show ID',
+  licence_key_exists: 'kunci licences issue-key --help',
 }
 
 function helpOf(command: Command | undefined): string {
@@ -77,5 +80,6 @@ function indented(text: string): string {
 }
 
 export function failureText({ message, detail, remedy }: Failure): string {
-  return [`kunci: ${message}`, ...(detail === null ? [] : [indented(detail)]), remedy ?? []].flat().join('\n')
+  const lines = [`kunci: ${message}`, ...(detail === null ? [] : [indented(detail)]), remedy ?? []].flat()
+  return printable(lines.join('\n'))
 }

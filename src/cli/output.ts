@@ -16,9 +16,19 @@ function escaped(char: string): string {
   return short === char ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : short
 }
 
+/** Text of one line that came from anywhere. */
+export function oneLine(text: string): string {
+  return text.replace(STEERING, escaped)
+}
+
+/** Text whose lines are meant. */
+export function printable(text: string): string {
+  return text.replace(STEERING, (char) => (char === '\n' ? char : escaped(char)))
+}
+
 function cellText(cell: Cell | undefined): string {
   if (cell === null || cell === undefined || cell === '') return NOTHING
-  return String(cell).replace(STEERING, escaped)
+  return oneLine(String(cell))
 }
 
 /** As many columns as most terminals need for it. */
@@ -66,9 +76,7 @@ export function line(cells: readonly Cell[], minimums: readonly number[]): strin
 
 /** JSON whose strings cannot steer a terminal either; read back, they are what they were. */
 export function jsonText(value: unknown, indent = 2): string {
-  return JSON.stringify(value, null, indent).replace(STEERING, (char) =>
-    char === '\n' ? char : escaped(char),
-  )
+  return printable(JSON.stringify(value, null, indent))
 }
 
 /** `null` stays `null`. */

@@ -10,6 +10,7 @@ import { configCommands } from './commands/config.ts'
 import { deviceCommands } from './commands/devices.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { eventCommands } from './commands/events.ts'
+import { importCommands } from './commands/import.ts'
 import { licenceCommands } from './commands/licences.ts'
 import { migrateCommands } from './commands/migrate.ts'
 import { productCommands } from './commands/products.ts'
@@ -31,6 +32,7 @@ export const COMMANDS: readonly Command[] = [
   ...deviceCommands,
   ...eventCommands,
   ...tokenCommands,
+  ...importCommands,
   ...cleanupCommands,
   ...tlsCommands,
 ]

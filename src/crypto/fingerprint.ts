@@ -27,6 +27,37 @@ export function componentAtRest(pepper: KeyObject, toolId: string, type: string,
 }
 
 /**
+ * What the old server kept of a hardware id.
+ * @param norm from {@link normaliseVolume}.
+ * @returns 32 bytes: the SHA-256 of the normal form as UTF-8.
+ */
+export function oldHwidDigest(norm: string): Buffer {
+  return createHash('sha256').update(norm, 'utf8').digest()
+}
+
+/**
+ * What the database keeps of an old server's hash: an HMAC-SHA-256 under the pepper, cut to 16 bytes as every
+ * component is. The old hash itself is unsalted, and the ids behind it have 32 bits: it is as good as the id in the clear.
+ * @param digest 32 bytes, from {@link oldHwidDigest} or the old server's table.
+ */
+export function oldHwidAtRest(pepper: KeyObject, toolId: string, digest: Uint8Array): Buffer {
+  return createHmac('sha256', pepper)
+    .update(Buffer.concat([lp('kunci/old-hwid'), lp(toolId), lp(digest)]))
+    .digest()
+    .subarray(0, 16)
+}
+
+/**
+ * 32 bytes that are the same whenever the same row of an old server is imported, and nothing to whoever lacks the pepper.
+ * @param digest 32 bytes, from the old server's table.
+ */
+export function importSeed(pepper: KeyObject, toolId: string, digest: Uint8Array): Buffer {
+  return createHmac('sha256', pepper)
+    .update(Buffer.concat([lp('kunci/import'), lp(toolId), lp(digest)]))
+    .digest()
+}
+
+/**
  * The normal form of the old programs' hardware id, a component of type `volume`: only `[A-Za-z0-9]` is kept, in the
  * case it came in, as the old server did. Empty when nothing of that kind is in it.
  */

@@ -7,7 +7,7 @@ import { type Candidate, decide, type Verdict } from './decide.ts'
 import type { Actor, EventFacts, Events } from './events.ts'
 import type { Limits } from './limits.ts'
 import type { Products } from './products.ts'
-import type { Recognition } from './recognition.ts'
+import type { Machine, Recognition } from './recognition.ts'
 import type { SessionKeys } from './session-keys.ts'
 
 const SEEN_EVERY_MS = 60_000
@@ -87,28 +87,24 @@ export function createChecks(deps: {
     const opened = await sessionKeys.open(session, check.payload)
     if (opened.kind !== 'opened') return deny(check, product, null, opened.kind)
     const hwid = opened.plaintext.toString('latin1')
-    const hashes = product === null ? [] : recognition.deviceHashes(product, hwid)
-    if (product === null || hashes.length === 0)
+    const machine = product === null ? null : recognition.machineOf(product, hwid)
+    if (product === null || machine === null)
       return notFound(check, product, { kind: 'not_found', reason: 'unknown', licence: null })
-    return settle(check, product, hashes)
+    return settle(check, product, machine)
   }
 
-  async function settle(
-    check: LegacyCheck,
-    product: Product,
-    hashes: readonly string[],
-  ): Promise<LegacyVerdict> {
-    const verdict = decide(await recognition.candidatesFor(product, hashes, check.licenceKey), clock())
+  async function settle(check: LegacyCheck, product: Product, machine: Machine): Promise<LegacyVerdict> {
+    const verdict = decide(await recognition.candidatesFor(product, machine, check.licenceKey), clock())
     if (verdict.kind === 'not_found') return notFound(check, product, verdict)
     const { candidate } = verdict
     const { licence, device } = candidate.bound
     if (verdict.kind === 'expired') return deny(check, product, licence, 'expired', device?.id)
     if (candidate.binding === 'none' && (await limits.isBlocked(check.address))) return refuseBlocked(check)
-    const outcome = await store.record(recordOf(check, product, hashes, candidate))
+    const outcome = await store.record(recordOf(check, product, machine, candidate))
     if (singleUse) sessionKeys.forget(check.sessionId)
     if (outcome === 'session_over') return deny(check, product, licence, 'session_expired', device?.id)
     // Another first check of this licence was committed a moment ago: what it enrolled is there to be read now.
-    if (outcome === 'device_taken') return settle(check, product, hashes)
+    if (outcome === 'device_taken') return settle(check, product, machine)
     return { kind: 'granted', licence, texts: textsFor(licence, product), nowMs: clock() }
   }
 
@@ -137,18 +133,21 @@ export function createChecks(deps: {
   function recordOf(
     check: LegacyCheck,
     product: Product,
-    [h = '']: readonly string[],
+    machine: Machine,
     { bound, binding }: Candidate,
   ): CheckRecord {
     const { licence, device } = bound
     const nowMs = clock()
-    const enrol = binding === 'none' ? recognition.newDevice(licence.id, h, nowMs, nowMs) : undefined
+    const enrol = binding === 'none' ? recognition.newDevice(licence.id, machine, nowMs, nowMs) : undefined
+    const learn =
+      binding === 'imported' && device !== null ? recognition.volumeOf(device.id, machine, nowMs) : undefined
     const isStale = device !== null && (device.lastSeenMs ?? 0) < nowMs - SEEN_EVERY_MS
-    const reason = enrol === undefined ? 'known_device' : 'device_enrolled'
+    const reason = enrol === undefined && learn === undefined ? 'known_device' : 'device_enrolled'
     const facts = factsOf(check, product, licence, reason, enrol?.id ?? device?.id)
     return {
       event: events.build('licence_check_allowed', actorOf(check), facts),
       enrol,
+      learn,
       seenDeviceId: isStale ? device.id : undefined,
       endSessionId: singleUse ? check.sessionId : undefined,
     }

@@ -1,7 +1,13 @@
 import type { BoundLicence, Licence } from '../store/licences.ts'
 
-/** A licence a check may be about, and how the machine stands to it: enrolled, another one is, or none yet. */
-export type Candidate = { readonly bound: BoundLicence; readonly binding: 'same' | 'other' | 'none' }
+/**
+ * How a machine stands to a licence: enrolled, known so far by what an old server kept of it, another machine is
+ * enrolled, or none yet.
+ */
+export type Binding = 'same' | 'imported' | 'other' | 'none'
+
+/** A licence a check may be about. */
+export type Candidate = { readonly bound: BoundLicence; readonly binding: Binding }
 
 export type Verdict =
   | { readonly kind: 'granted'; readonly candidate: Candidate }

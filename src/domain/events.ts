@@ -17,6 +17,8 @@ export const EVENT_TYPES = {
   licence_suspended: 'An operator suspended a licence.',
   licence_resumed: 'An operator lifted a suspension.',
   licence_revoked: 'An operator revoked a licence for good.',
+  licences_imported: 'An operator imported licences of an old server; count says how many.',
+  licence_key_issued: 'An operator had a key made for a licence; detail.replaced: an earlier one is void.',
   licence_renewed: 'An operator changed when a licence expires.',
   authn_token_created: 'An operator token was created.',
   authn_token_revoked: 'An operator token was revoked.',

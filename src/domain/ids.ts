@@ -9,6 +9,16 @@ export function newId(kind: 'prd' | 'lic' | 'dev' | 'tok', random: Random): stri
   return `${kind}_${toCrockford(random(RANDOM_BYTES))}`
 }
 
+/** The id of a licence that is the same at each import. @param seed at least ten bytes, uniformly distributed. */
+export function importedLicenceId(seed: Uint8Array): string {
+  return `lic_${toCrockford(seed.subarray(0, RANDOM_BYTES))}`
+}
+
+/** The id of the device that an imported licence comes with. */
+export function importedDeviceId(licenceId: string): string {
+  return licenceId.replace('lic_', 'dev_')
+}
+
 /** The first ten symbols of every event id of this millisecond. */
 export function eventIdPrefix(ms: number): string {
   let text = ''

@@ -1,17 +1,16 @@
 import type { Clock } from '../clock.ts'
-import { formatLicenceKey, licenceKeyFrom } from '../crypto/licence-key.ts'
+import { formatLicenceKey } from '../crypto/licence-key.ts'
 import { AppError } from '../errors.ts'
 import type { Random } from '../random.ts'
-import { enrolLegacyDevice } from '../store/devices.ts'
+import { enrolLegacyDevices } from '../store/devices.ts'
 import type { Licence, LicenceState, LicenceStore } from '../store/licences.ts'
 import type { LegacyTexts } from '../store/products.ts'
 import type { Actor, Events, EventType } from './events.ts'
 import { newId } from './ids.ts'
+import { changedMeanwhile, newLicenceKey, refuseRevoked } from './licence-keys.ts'
 import type { Products } from './products.ts'
 import type { Recognition } from './recognition.ts'
 import { requireTexts } from './texts.ts'
-
-const KEY_BYTES = 15
 
 export type LicenceTexts = { readonly [K in keyof LegacyTexts]?: string | null }
 
@@ -45,8 +44,8 @@ export function createLicences(deps: {
   async function create(actor: Actor, wish: NewLicence): Promise<{ licence: Licence; key: string }> {
     const product = await products.find(wish.productCode)
     requireTexts(wish)
-    const [h] = wish.hwid === undefined ? [] : recognition.deviceHashes(product, wish.hwid)
-    if (wish.hwid !== undefined && h === undefined)
+    const machine = wish.hwid === undefined ? undefined : recognition.machineOf(product, wish.hwid)
+    if (machine === null)
       throw new AppError('invalid_argument', { detail: 'the HWID has no letter or digit in it' })
     const nowMs = clock()
     const licence: Licence = {
@@ -60,12 +59,12 @@ export function createLicences(deps: {
       ...{ sk: wish.sk ?? null, sck: wish.sck ?? null },
       ...{ maintenance: wish.maintenance ?? null, status1Text: wish.status1Text ?? null },
     }
-    const key = licenceKeyFrom(random(KEY_BYTES))
-    const device = h === undefined ? undefined : recognition.newDevice(licence.id, h, nowMs, null)
+    const key = newLicenceKey(random)
+    const device = machine === undefined ? undefined : recognition.newDevice(licence.id, machine, nowMs, null)
     await store.create(
       licence,
       recognition.keyHash(key),
-      device === undefined ? [] : enrolLegacyDevice(device),
+      device === undefined ? [] : enrolLegacyDevices([device]),
       events.build('licence_created', actor, {
         productId: product.id,
         licenceId: licence.id,
@@ -93,9 +92,7 @@ export function createLicences(deps: {
     const detail = { reason: changes.stateReason ?? null, expires_at_ms: licence.expiresAtMs }
     const facts = { productId: licence.productId, licenceId: licence.id, detail }
     if (await store.update(licence, seen, events.build(type, actor, facts))) return licence
-    throw new AppError('licence_state', {
-      detail: `somebody else changed ${seen.id} just now; look at it again`,
-    })
+    throw changedMeanwhile(seen.id)
   }
 
   async function changeState(
@@ -129,8 +126,7 @@ export function createLicences(deps: {
       }),
     renew: async (actor: Actor, id: string, expiresAtMs: number | null) => {
       const seen = await find(id)
-      if (seen.state === 'revoked')
-        throw new AppError('licence_state', { detail: `${id} is revoked for good; create a new licence` })
+      refuseRevoked(seen)
       return change(actor, 'licence_renewed', seen, { expiresAtMs })
     },
     update: async (actor: Actor, id: string, texts: LicenceTexts & { customer?: string }) => {

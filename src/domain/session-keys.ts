@@ -5,7 +5,8 @@ import { unwrapSessionKey, wrapSessionKey } from '../crypto/row-wrap.ts'
 import type { Random } from '../random.ts'
 import { Recent } from '../recent.ts'
 import { currentKey, type Ring } from '../store/keyring.ts'
-import type { SessionKeyStore } from '../store/session-keys.ts'
+import type { SessionKeyRow, SessionKeyStore } from '../store/session-keys.ts'
+import type { OldSessionKey } from './import/session-keys.ts'
 
 const KEY_BYTES = 32
 const IV_BYTES = 16
@@ -63,6 +64,13 @@ export function createSessionKeys(deps: {
   const { store, kek, clock, random, ttlS } = deps
   const currentKek = currentKey(kek)
   const known = new Recent<Session>(SESSION_KNOWN_FOR_MS)
+
+  /** The row of a session key of the old server, which keeps its id, its IV and its times. */
+  function adopt({ sessionId, key, iv, clientIp, createdAtMs, expiresAtMs }: OldSessionKey): SessionKeyRow {
+    const context = { suite: 'L0', sessionId, iv } as const
+    const wrappedKey = wrapSessionKey(currentKek, kek.current, context, key, random(NONCE_BYTES))
+    return { sessionId, wrappedKey, ivHex: iv.toString('hex'), clientIp, createdAtMs, expiresAtMs }
+  }
 
   /** Makes a session key for the legacy contract (suite L0), and answers once its row is committed. */
   async function handOut(clientIp: string): Promise<HandOut> {
@@ -123,5 +131,5 @@ export function createSessionKeys(deps: {
     known.delete(sessionId)
   }
 
-  return { handOut, findLiving, open, forget }
+  return { adopt, handOut, findLiving, open, forget }
 }

@@ -11,12 +11,19 @@ export type Device = {
   readonly releasedAtMs: number | null
 }
 
+export type NewComponent = {
+  readonly deviceId: string
+  readonly type: string
+  /** 16 bytes in hex. */
+  readonly h: string
+  readonly pepperId: string
+  readonly firstSeenMs: number
+}
+
 export type NewDevice = {
   readonly id: string
   readonly licenceId: string
-  readonly type: string
-  readonly h: string
-  readonly pepperId: string
+  readonly component: NewComponent
   readonly createdAtMs: number
   readonly lastSeenMs: number | null
 }
@@ -29,19 +36,36 @@ export type DeviceStore = {
 
 const LEGACY_SLOT = 0
 
-/** The statements that bind a device in the old contract's slot; a second one fails with a duplicate key. */
-export function enrolLegacyDevice(device: NewDevice): Statement[] {
+/** Fails with a duplicate key for a component that its device has already. */
+export function insertComponents(components: readonly NewComponent[]): Statement {
+  return insertMany(
+    'kunci_device_components',
+    ['device_id', 'type', 'h', 'pepper_id', 'first_seen_ms'],
+    components.map(({ deviceId, type, h, pepperId, firstSeenMs }) => [
+      deviceId,
+      type,
+      h,
+      pepperId,
+      firstSeenMs,
+    ]),
+  )
+}
+
+/** The statements that bind devices in the old contract's slot; a second one of a licence fails with a duplicate key. */
+export function enrolLegacyDevices(devices: readonly NewDevice[]): Statement[] {
   return [
     insertMany(
       'kunci_devices',
       ['id', 'licence_id', 'slot_no', 'created_at_ms', 'last_seen_ms'],
-      [[device.id, device.licenceId, LEGACY_SLOT, device.createdAtMs, device.lastSeenMs]],
+      devices.map(({ id, licenceId, createdAtMs, lastSeenMs }) => [
+        id,
+        licenceId,
+        LEGACY_SLOT,
+        createdAtMs,
+        lastSeenMs,
+      ]),
     ),
-    insertMany(
-      'kunci_device_components',
-      ['device_id', 'type', 'h', 'pepper_id', 'first_seen_ms'],
-      [[device.id, device.type, device.h, device.pepperId, device.createdAtMs]],
-    ),
+    insertComponents(devices.map(({ component }) => component)),
   ]
 }
 

@@ -11,7 +11,10 @@ export type EventRow = {
   readonly licenceId: string | null
   readonly deviceId: string | null
   readonly supportCode: string | null
-  /** How often it happened: more than 1 only for refusals, which are counted by cause, address and minute. */
+  /**
+   * How often it happened: more than 1 only for refusals, which are counted by cause, address and minute, and for an
+   * import, which counts licences.
+   */
   readonly count: number
   /** What else is worth knowing; never a secret. */
   readonly detail: Readonly<Record<string, string | number | boolean | null>>
@@ -92,6 +95,11 @@ export function insertEvents(events: readonly EventRow[]): Statement {
   )
 }
 
+/** Writes an event, or adds its count to the row that has its id already. */
+export function countEvent(dialect: Database['dialect'], event: EventRow): Statement {
+  return upsert(dialect, 'kunci_events', toColumns(event), { key: 'id', add: ['count'] })
+}
+
 export function eventStore(db: Database): EventStore {
   return {
     list: async ({ type, supportCode, licenceId, fromId, limit }) => {
@@ -109,11 +117,6 @@ export function eventStore(db: Database): EventStore {
       )
       return rows.map(fromColumns).reverse()
     },
-    addRefusals: (events) =>
-      db.batch(
-        events.map((event) =>
-          upsert(db.dialect, 'kunci_events', toColumns(event), { key: 'id', add: ['count'] }),
-        ),
-      ),
+    addRefusals: (events) => db.batch(events.map((event) => countEvent(db.dialect, event))),
   }
 }

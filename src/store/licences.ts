@@ -27,7 +27,14 @@ export type Licence = { readonly [K in keyof LegacyTexts]: string | null } & {
 /** A licence with the device that the old contract bound to it, if any. */
 export type BoundLicence = {
   readonly licence: Licence
-  readonly device: { readonly id: string; readonly h: string; readonly lastSeenMs: number | null } | null
+  readonly device: BoundDevice | null
+}
+
+export type BoundDevice = {
+  readonly id: string
+  /** Those of its component hashes that were asked for; by licence key all of the old contract's. */
+  readonly hashes: readonly string[]
+  readonly lastSeenMs: number | null
 }
 
 export type KeyHash = { readonly hash: string; readonly pepperId: string }
@@ -36,14 +43,17 @@ export type LicenceStore = {
   create(licence: Licence, key: KeyHash, also: readonly Statement[], event: EventRow): Promise<void>
   /** Writes every field that can change, but only over the state the caller saw. @returns whether it was still so. */
   update(licence: Licence, seen: Licence, event: EventRow): Promise<boolean>
+  /** Gives a licence a key in the place of any other, but only over the state the caller saw. @returns whether it was still so. */
+  setKey(licence: Licence, seen: Licence, key: KeyHash, event: EventRow): Promise<boolean>
+  hasKey(id: string): Promise<boolean>
   find(id: string): Promise<Licence | null>
   list(filter: {
     productId?: string | undefined
     state?: string | undefined
     limit: number
   }): Promise<Licence[]>
-  /** Every licence whose legacy device has this component hash. */
-  findByDevice(h: string): Promise<BoundLicence[]>
+  /** Every licence whose legacy device has one of these component hashes, each licence once. */
+  findByDevice(hashes: readonly string[]): Promise<BoundLicence[]>
   findByKey(keyHash: string): Promise<BoundLicence | null>
 }
 
@@ -63,6 +73,8 @@ const COLUMNS = [
 ]
 const SELECTED = COLUMNS.map((column) => `l.${column}`).join(', ')
 const BATCH_MAX = 64
+/** The components of a legacy device. Their hashes never meet: each is under a label of its own. */
+const LEGACY_TYPES = "('volume', 'old_hwid')"
 
 function toColumns(licence: Licence) {
   return [
@@ -98,16 +110,19 @@ function fromColumns(row: Row): Licence {
   }
 }
 
-function boundFromColumns(row: Row): BoundLicence {
+/** @param rows of one licence, one for each component of its device. */
+function boundFromColumns(rows: readonly [Row, ...Row[]]): BoundLicence {
+  const [first] = rows
+  const hashes = rows.flatMap(({ h }) => (typeof h === 'string' ? h : []))
   const device =
-    row.device_id === null
+    first.device_id === null
       ? null
-      : { id: String(row.device_id), h: String(row.h), lastSeenMs: row.last_seen_ms as number | null }
-  return { licence: fromColumns(row), device }
+      : { id: String(first.device_id), hashes, lastSeenMs: first.last_seen_ms as number | null }
+  return { licence: fromColumns(first), device }
 }
 
-function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>()
+function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, [T, ...T[]]> {
+  const groups = new Map<string, [T, ...T[]]>()
   for (const row of rows) {
     const group = groups.get(keyOf(row))
     if (group === undefined) groups.set(keyOf(row), [row])
@@ -116,17 +131,23 @@ function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, 
   return groups
 }
 
-async function findByDevices(db: Database, hs: readonly string[]): Promise<BoundLicence[][]> {
-  const wanted = paddedList(hs)
+async function findByDevices(
+  db: Database,
+  machines: readonly (readonly string[])[],
+): Promise<BoundLicence[][]> {
+  const wanted = paddedList(machines.flat())
   const rows = await db.all(
     `SELECT ${SELECTED}, d.id AS device_id, d.last_seen_ms, c.h FROM kunci_device_components c
      JOIN kunci_devices d ON d.id = c.device_id AND d.slot_no = 0
      JOIN kunci_licences l ON l.id = d.licence_id
-     WHERE c.type = 'volume' AND c.h IN (${placeholders(wanted.length)})`,
+     WHERE c.type IN ${LEGACY_TYPES} AND c.h IN (${placeholders(wanted.length)})`,
     wanted,
   )
-  const groups = groupBy(rows, (row) => String(row.h))
-  return hs.map((h) => (groups.get(h) ?? []).map(boundFromColumns))
+  const byHash = groupBy(rows, (row) => String(row.h))
+  return machines.map((hashes) => {
+    const own = hashes.flatMap((h) => byHash.get(h) ?? [])
+    return [...groupBy(own, (row) => String(row.id)).values()].map(boundFromColumns)
+  })
 }
 
 async function findByKeys(db: Database, hashes: readonly string[]): Promise<(BoundLicence | null)[]> {
@@ -134,17 +155,30 @@ async function findByKeys(db: Database, hashes: readonly string[]): Promise<(Bou
   const rows = await db.all(
     `SELECT ${SELECTED}, l.key_hash, d.id AS device_id, d.last_seen_ms, c.h FROM kunci_licences l
      LEFT JOIN kunci_devices d ON d.licence_id = l.id AND d.slot_no = 0
-     LEFT JOIN kunci_device_components c ON c.device_id = d.id AND c.type = 'volume'
+     LEFT JOIN kunci_device_components c ON c.device_id = d.id AND c.type IN ${LEGACY_TYPES}
      WHERE l.key_hash IN (${placeholders(wanted.length)})`,
     wanted,
   )
-  const byHash = new Map(rows.map((row) => [String(row.key_hash), boundFromColumns(row)]))
-  return hashes.map((hash) => byHash.get(hash) ?? null)
+  const byKey = groupBy(rows, (row) => String(row.key_hash))
+  return hashes.map((hash) => {
+    const own = byKey.get(hash)
+    return own === undefined ? null : boundFromColumns(own)
+  })
+}
+
+export {
+  COLUMNS as LICENCE_COLUMNS,
+  fromColumns as licenceFromColumns,
+  SELECTED as LICENCE_SELECTED,
+  toColumns as licenceToColumns,
 }
 
 export function licenceStore(db: Database): LicenceStore {
   const limits = { maxItems: BATCH_MAX, lanes: 1 }
-  const byDevice = new Coalescer<string, BoundLicence[]>((hs) => findByDevices(db, hs), limits)
+  const byDevice = new Coalescer<readonly string[], BoundLicence[]>(
+    (machines) => findByDevices(db, machines),
+    limits,
+  )
   const byKey = new Coalescer<string, BoundLicence | null>((hashes) => findByKeys(db, hashes), limits)
   return {
     create: (licence, key, also, event) => {
@@ -163,6 +197,20 @@ export function licenceStore(db: Database): LicenceStore {
         if (changed === 1) await tx.run(...insertEvents([event]))
         return changed === 1
       }),
+    setKey: (licence, seen, key, event) =>
+      db.transaction(async (tx) => {
+        const changed = await tx.run(
+          `UPDATE kunci_licences SET key_hash = ?, key_pepper_id = ?, updated_at_ms = ?
+           WHERE id = ? AND state = ? AND updated_at_ms = ?`,
+          [key.hash, key.pepperId, licence.updatedAtMs, seen.id, seen.state, seen.updatedAtMs],
+        )
+        if (changed === 1) await tx.run(...insertEvents([event]))
+        return changed === 1
+      }),
+    hasKey: async (id) => {
+      const rows = await db.all('SELECT 1 FROM kunci_licences WHERE id = ? AND key_hash IS NOT NULL', [id])
+      return rows.length > 0
+    },
     find: async (id) => {
       const [row] = await db.all(`SELECT ${SELECTED} FROM kunci_licences l WHERE l.id = ?`, [id])
       return row === undefined ? null : fromColumns(row)
@@ -179,7 +227,7 @@ export function licenceStore(db: Database): LicenceStore {
       )
       return rows.map(fromColumns)
     },
-    findByDevice: (h) => byDevice.submit(h),
+    findByDevice: (hashes) => byDevice.submit(hashes),
     findByKey: (hash) => byKey.submit(hash),
   }
 }

@@ -73,7 +73,7 @@ function fromColumns(row: Columns): SessionKeyRow {
   }
 }
 
-async function insertRows(db: Database, rows: readonly SessionKeyRow[]): Promise<undefined[]> {
+export function insertSessionKeys(rows: readonly SessionKeyRow[]): Statement {
   const tuples = rows.map((row) => [
     row.sessionId,
     row.wrappedKey,
@@ -82,7 +82,11 @@ async function insertRows(db: Database, rows: readonly SessionKeyRow[]): Promise
     utcText(row.createdAtMs),
     utcText(row.expiresAtMs),
   ])
-  await db.run(...insertMany('session_keys', COLUMNS, tuples))
+  return insertMany('session_keys', COLUMNS, tuples)
+}
+
+async function insertRows(db: Database, rows: readonly SessionKeyRow[]): Promise<undefined[]> {
+  await db.run(...insertSessionKeys(rows))
   return []
 }
 

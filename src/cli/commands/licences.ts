@@ -66,6 +66,16 @@ async function shown(app: App, licence: Licence, sentence?: string) {
   return { data, text: [sentence ?? [], text].flat().join('\n') }
 }
 
+/** The one time that a key is seen. */
+async function shownWithKey(app: App, licence: Licence, key: string, sentence: string) {
+  const { data, text } = await shown(app, licence)
+  const { id, ...rest } = data
+  return {
+    data: { id, key, ...rest },
+    text: `${sentence} This is its key; it is shown this once and kept nowhere:\n\n${key}\n\n${text}`,
+  }
+}
+
 const create = command({
   path: ['licences', 'create'],
   summary: 'Creates a licence and shows its key, which is kept nowhere and cannot be shown again.',
@@ -83,12 +93,20 @@ const create = command({
       const { product: productCode, customer, hwid, expires: expiresAtMs = null } = args
       const wish = { productCode, customer, hwid, expiresAtMs, ...textsOf(args) }
       const { licence, key } = await app.licences.create(actor, wish)
-      const { data, text } = await shown(app, licence)
-      const { id, ...rest } = data
-      return {
-        data: { id, key, ...rest },
-        text: `Created. This is its key; it is shown this once and kept nowhere:\n\n${key}\n\n${text}`,
-      }
+      return shownWithKey(app, licence, key, 'Created.')
+    }),
+})
+
+const issueKey = command({
+  path: ['licences', 'issue-key'],
+  summary: 'Makes a key for a licence that was imported without one, and shows it, this once.',
+  options: { replace: { doc: 'Also where there is a key already: the old one is void from then on.' } },
+  positionals: [ID],
+  example: 'kunci licences issue-key lic_7Q2M9KXH4C0T8RWB',
+  run: ({ args, actor, withApp }) =>
+    withApp(async (app) => {
+      const { licence, key } = await app.licenceKeys.issue(actor, args.id, { replace: args.replace === true })
+      return shownWithKey(app, licence, key, 'Issued.')
     }),
 })
 
@@ -218,4 +236,4 @@ const update = command({
   },
 })
 
-export const licenceCommands = [create, list, show, suspend, resume, revoke, renew, update]
+export const licenceCommands = [create, list, show, suspend, resume, revoke, renew, update, issueKey]

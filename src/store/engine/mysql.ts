@@ -79,7 +79,7 @@ function session(connection: PoolConnection, limitMs: number): Session {
 }
 
 /** Read here and not by the driver, which would take any of its options from the query. */
-function addressIn(url: string) {
+export function addressIn(url: string) {
   const { hostname, port, username, password, pathname, searchParams } = new URL(url)
   return {
     host: hostname.replace(/^\[|\]$/g, ''),
