@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
+import { findNginx } from '../test/support/nginx.ts'
 import { createTestReport, type TestRun } from './test-report.ts'
 
 const TAP = fileURLToPath(new URL('../node_modules/.bin/tap', import.meta.url))
@@ -44,6 +45,13 @@ const NEEDS: readonly Need[] = [
     debian: 'openssl',
     fedora: 'openssl',
     homebrew: 'openssl',
+  },
+  {
+    what: 'nginx',
+    find: findNginx,
+    debian: 'nginx-light',
+    fedora: 'nginx',
+    homebrew: 'nginx',
   },
 ]
 

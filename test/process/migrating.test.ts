@@ -11,6 +11,7 @@ import { spawnGuarded } from '../support/children.ts'
 import { until } from '../support/installation.ts'
 import { claimsOf, encrypt } from '../support/legacy.ts'
 import { startMariadb } from '../support/mariadb.ts'
+import { findNginx } from '../support/nginx.ts'
 import { freePort, spawnKunci } from '../support/server.ts'
 
 const run = promisify(execFile)
@@ -23,6 +24,8 @@ const CHECK = '/api/1.php'
 const CHOSEN = '127.0.0.2'
 const OTHER = '127.0.0.3'
 const HWID = '1234567890'
+/** The exit code of an import that leaves rows out. */
+const INCOMPLETE = 6
 
 const OLD_TABLES = `
   CREATE TABLE user_jce (
@@ -96,12 +99,13 @@ async function checkFrom(port: number, address: string): Promise<Record<string, 
 
 t.test('docs/migrating.md, step by step: an old database, nginx and the old program', async (t) => {
   const directory = t.testdir()
+  const nginxBinary = findNginx() ?? 'nginx'
   const old = createServer((_request, response) => response.end('{"server":"old"}'))
   await new Promise<void>((resolve) => old.listen(0, '127.0.0.1', resolve))
   t.teardown(() => old.close())
   const mariadb = await startMariadb()
   t.teardown(() => mariadb.stop())
-  const root = await createConnection({ uri: mariadb.rootUrl(), multipleStatements: true })
+  const root = await createConnection({ uri: mariadb.rootUrl(), multipleStatements: true, dateStrings: true })
   t.teardown(() => root.destroy())
   await root.query("SET sql_mode = ''; CREATE DATABASE jce; USE jce")
   await root.query(OLD_TABLES)
@@ -128,15 +132,11 @@ t.test('docs/migrating.md, step by step: an old database, nginx and the old prog
     'npm',
     `sh -c 'while [ "$1" != -- ]; do shift; done; shift; exec "${process.execPath}" "${ROOT}examples/desktop-tool.ts" "$@"' npm`,
   )
-  const shell = async (script: string) => {
-    const PATH = `${bin}:${process.env.PATH}`
-    const { stdout } = await run(
-      '/usr/bin/env',
-      ['-i', `PATH=${PATH}`, `HOME=${directory}`, 'sh', '-euc', script],
-      {
-        cwd: directory,
-      },
-    )
+  const shell = async (script: string, exitCode = 0): Promise<string> => {
+    const args = ['-i', `PATH=${bin}:${process.env.PATH}`, `HOME=${directory}`, 'sh', '-euc', script]
+    const ended = await run('/usr/bin/env', args, { cwd: directory }).catch((error) => error)
+    const { code = 0, stdout, stderr } = ended
+    if (code !== exitCode) throw new Error(`exit code ${code} of:\n${script}\n${stdout}\n${stderr}`)
     return stdout
   }
 
@@ -146,16 +146,17 @@ t.test('docs/migrating.md, step by step: an old database, nginx and the old prog
   await shell(setUp)
 
   // 2. Bring the customers over
-  const before = await root.query('SELECT * FROM jce.user_jce')
-  t.match(await shell(look), /nothing was written/)
+  const [before] = await root.query('SELECT * FROM jce.user_jce')
+  t.match(await shell(look, INCOMPLETE), /nothing was written/)
   t.match(await shell('kunci licences list --json'), /\[\]/)
-  t.match(await shell(bring), /Siti/, 'whose date is none is named')
+  t.match(await shell(bring, INCOMPLETE), /Siti/, 'whose date is none is named')
   const [only, ...others] = JSON.parse(await shell('kunci licences list --json'))
   t.match(only, { customer: 'Budi' })
   t.same(others, [])
-  await shell(bring)
+  await shell(bring, INCOMPLETE)
   t.equal(JSON.parse(await shell('kunci licences list --json')).length, 1, 'once')
-  t.same(await root.query('SELECT * FROM jce.user_jce'), before, 'the old database is as it was')
+  const [after] = await root.query('SELECT * FROM jce.user_jce')
+  t.same(after, before, 'the old database is as it was')
 
   // 3. Try it while nobody uses it
   const kunci = spawnKunci(['serve'], {}, { cwd: directory, baseUrl: `http://127.0.0.1:${kunciPort}` })
@@ -173,8 +174,8 @@ t.test('docs/migrating.md, step by step: an old database, nginx and the old prog
     )
   conf(site)
   const nginxArgs = ['-p', directory, '-c', `${directory}/nginx.conf`, '-e', 'stderr']
-  await run('nginx', [...nginxArgs, '-t'])
-  const nginx = spawnGuarded('nginx', nginxArgs, { stdio: 'ignore' })
+  await run(nginxBinary, [...nginxArgs, '-t'])
+  const nginx = spawnGuarded(nginxBinary, nginxArgs, { stdio: 'ignore' })
   t.teardown(() => nginx.kill())
   const front = ports['listen 80']
   const isUp = () =>
@@ -186,7 +187,7 @@ t.test('docs/migrating.md, step by step: an old database, nginx and the old prog
   const reload = async (from: string, to: string) => {
     t.ok(site.includes(from))
     conf(site.replace(from, to))
-    await run('nginx', [...nginxArgs, '-s', 'reload'])
+    await run(nginxBinary, [...nginxArgs, '-s', 'reload'])
   }
   const GRANTED = {
     status: 'success',
@@ -221,7 +222,7 @@ t.test('docs/migrating.md, step by step: an old database, nginx and the old prog
   await root.query(
     `INSERT INTO jce.user_jce (Nama, hwid_encrypted, expiry_date) VALUES ('Dewi', '${sha256('99')}', '2099-01-01')`,
   )
-  await shell(bring)
+  await shell(bring, INCOMPLETE)
   t.equal(JSON.parse(await shell('kunci licences list --json')).length, 2)
   await reload('default   old;', 'default   kunci;')
   await until('all are sent to Kunci', async () => (await drawn()) === machines.length)
