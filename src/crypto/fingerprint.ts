@@ -1,4 +1,4 @@
-import { createHash, createHmac, type KeyObject } from 'node:crypto'
+import { createHmac, hash, type KeyObject } from 'node:crypto'
 import { lp } from './encoding.ts'
 
 /**
@@ -10,9 +10,7 @@ import { lp } from './encoding.ts'
  * @returns 32 bytes.
  */
 export function componentDigest(toolId: string, type: string, norm: string): Buffer {
-  return createHash('sha256')
-    .update(Buffer.concat([lp('dsk1/hwid'), lp(toolId), lp(type), lp(norm)]))
-    .digest()
+  return hash('sha256', Buffer.concat([lp('dsk1/hwid'), lp(toolId), lp(type), lp(norm)]), 'buffer')
 }
 
 /**
@@ -32,7 +30,7 @@ export function componentAtRest(pepper: KeyObject, toolId: string, type: string,
  * @returns 32 bytes: the SHA-256 of the normal form as UTF-8.
  */
 export function oldHwidDigest(norm: string): Buffer {
-  return createHash('sha256').update(norm, 'utf8').digest()
+  return hash('sha256', norm, 'buffer')
 }
 
 /**
