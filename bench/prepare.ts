@@ -8,6 +8,7 @@ import { claimsOf, encrypt } from '../test/support/legacy.ts'
 import type { Shot } from './load/load.ts'
 
 const MACHINES = 1000
+const SESSIONS = 64
 const GROUP = 50
 const ACTOR = { name: 'bench' }
 const HAND_OUT_PATH = '/api/auth/get-session-key'
@@ -76,19 +77,17 @@ async function requireGranted(baseUrl: string, shot: Shot, customer: string): Pr
 }
 
 /**
- * Checks of all machines under living sessions that take turns. Each machine's first one was granted.
+ * A check for every machine, each of which was granted once, under 64 living sessions that take turns.
  * @throws {Error} when one is not granted to whom it should be.
  */
-export async function checks(baseUrl: string, sessions: number): Promise<Shot[]> {
-  const tokens: string[] = []
-  await inGroups(Array.from({ length: sessions }), async () => tokens.push(await sessionToken(baseUrl)))
-  const shots = Array.from({ length: Math.max(sessions, MACHINES) }, (_, i) => {
-    const { hwid = '', customer = '' } = machines[i % MACHINES] ?? {}
-    const token = tokens[i % sessions] ?? ''
+export async function checks(baseUrl: string): Promise<Shot[]> {
+  const tokens = await Promise.all(Array.from({ length: SESSIONS }, () => sessionToken(baseUrl)))
+  const shots = machines.map(({ hwid, customer }, i) => {
+    const token = tokens[i % SESSIONS] ?? ''
     const body = JSON.stringify({ hwid: encrypt(claimsOf(token), hwid) })
     const shot: Shot = { method: 'POST', path: '/api/licence/check', authorization: `Bearer ${token}`, body }
     return { shot, customer }
   })
-  await inGroups(shots.slice(0, MACHINES), ({ shot, customer }) => requireGranted(baseUrl, shot, customer))
+  await inGroups(shots, ({ shot, customer }) => requireGranted(baseUrl, shot, customer))
   return shots.map(({ shot }) => shot)
 }

@@ -18,11 +18,6 @@ const BARE_ROUTE = fileURLToPath(new URL('bare-route.ts', import.meta.url))
 /** Longer than any run: a session that ends in the middle would be an error. */
 const SESSION_KEY_TTL_S = '86400'
 
-/** As many clients that check again and again. */
-const FEW_SESSIONS = 64
-/** So many that none is used again within a second, even at the highest rate: what a client's only check costs. */
-const MANY_SESSIONS = 20_000
-
 /** A server that runs. */
 export type Running = { readonly baseUrl: string; readonly pid: number; readonly databasePid?: number }
 
@@ -30,7 +25,7 @@ export type Running = { readonly baseUrl: string; readonly pid: number; readonly
 export type Server = { readonly name: string; start(lab: Lab): Promise<Running> }
 
 /** What is asked of a server. */
-export type Job = 'hand-out' | 'check' | 'first check' | 'GET /'
+export type Job = 'hand-out' | 'check' | 'GET /'
 
 /** One line of a table. */
 export type Target = { readonly name: string; readonly server: Server; readonly job: Job }
@@ -40,8 +35,7 @@ export function target(server: Server, job: Job): Target {
 }
 
 export async function shotsFor(job: Job, { baseUrl }: Running): Promise<readonly Shot[]> {
-  if (job === 'check') return checks(baseUrl, FEW_SESSIONS)
-  if (job === 'first check') return checks(baseUrl, MANY_SESSIONS)
+  if (job === 'check') return checks(baseUrl)
   return job === 'hand-out' ? HAND_OUT : [{ method: 'GET', path: '/' }]
 }
 

@@ -13,15 +13,9 @@ const TARGETS = [
     target(server, 'hand-out'),
     target(server, 'check'),
   ]),
-  ...[onSqlite, onMariadb, withForge].map((server) => target(server, 'first check')),
 ]
 
-function ratio(
-  of: Ratio['of'],
-  job: 'hand-out' | 'check' | 'first check',
-  over: Server,
-  under: Server,
-): Ratio {
+function ratio(of: Ratio['of'], job: 'hand-out' | 'check', over: Server, under: Server): Ratio {
   const below = under === bareRoute ? target(under, 'GET /') : target(under, job)
   return {
     label: `${job}: ${over.name} / ${under.name}`,
@@ -35,7 +29,6 @@ const RATIOS: readonly Ratio[] = [
   ratio('requests/s', 'hand-out', onMariadb, withForge),
   ratio('requests/s', 'check', onMariadb, withForge),
   ratio('requests/s', 'check', onMariadb, withNode),
-  ratio('requests/s', 'first check', onMariadb, withForge),
   ratio('p99', 'hand-out', onMariadb, withForge),
   ratio('p99', 'check', onMariadb, withForge),
   ratio('p99', 'check', onMariadb, withNode),

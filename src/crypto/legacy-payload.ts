@@ -1,4 +1,4 @@
-import { createDecipheriv, type KeyObject } from 'node:crypto'
+import { createDecipheriv, createSecretKey } from 'node:crypto'
 
 const BLOCK_BYTES = 16
 const HEX = /^(?:[0-9a-fA-F]{2})+$/
@@ -12,11 +12,11 @@ const HEX = /^(?:[0-9a-fA-F]{2})+$/
  * @param payload hex, upper or lower case, as PHP's `hex2bin` took both.
  * @returns the plaintext bytes, or `null` for every cause alike: not hex, not whole blocks, wrong padding.
  */
-export function openLegacyPayload(sessionKey: KeyObject, iv: Uint8Array, payload: string): Buffer | null {
+export function openLegacyPayload(sessionKey: Uint8Array, iv: Uint8Array, payload: string): Buffer | null {
   if (!HEX.test(payload)) return null
   const sealed = Buffer.from(payload, 'hex')
   if (sealed.length % BLOCK_BYTES !== 0) return null
-  const decipher = createDecipheriv('aes-256-cbc', sessionKey, iv)
+  const decipher = createDecipheriv('aes-256-cbc', createSecretKey(sessionKey), iv)
   try {
     return Buffer.concat([decipher.update(sealed), decipher.final()])
   } catch {

@@ -30,7 +30,7 @@ export type Limits = ReturnType<typeof createLimits>
 
 /**
  * Counters in this process, blocks in the database. `perMinute` replaces the per-minute limits; 0 switches every limit
- * and block off. Each of `workers` processes allows its part of a limit, rounded up.
+ * and block off. Each of `workers` processes allows its part of what counts by the minute, rounded up.
  */
 export function createLimits(deps: {
   perMinute: number | undefined
@@ -49,6 +49,11 @@ export function createLimits(deps: {
     return name === 'hand_out_subnet' ? perMinute * SUBNET_FACTOR : perMinute
   }
 
+  /** What leads to a block is not divided: a customer whose connection one worker has to itself would be locked out sooner. */
+  function shareOf(name: LimitName): number {
+    return LIMITS[name].windowMs === MINUTE_MS ? Math.ceil(maxOf(name) / workers) : maxOf(name)
+  }
+
   /** Counts one, and says whether it is still within the limit. */
   function allows(name: LimitName, key: string): boolean {
     if (isOff) return true
@@ -58,7 +63,7 @@ export function createLimits(deps: {
     const counter =
       known !== undefined && known.resetAtMs > nowMs ? known : newWindow(id, nowMs + LIMITS[name].windowMs)
     counter.count++
-    return counter.count <= Math.ceil(maxOf(name) / workers)
+    return counter.count <= shareOf(name)
   }
 
   function newWindow(id: string, resetAtMs: number) {

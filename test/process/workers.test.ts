@@ -1,4 +1,6 @@
+import { copyFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { DATABASES } from '../support/databases.ts'
@@ -12,7 +14,7 @@ import {
   until,
 } from '../support/installation.ts'
 import { ACTOR, claimsOf, encrypt } from '../support/legacy.ts'
-import { freePort, runKunci } from '../support/server.ts'
+import { freePort, runKunci, spawnKunci } from '../support/server.ts'
 import { wireClient } from '../support/wire-client.ts'
 
 const WORKERS = '2'
@@ -123,6 +125,37 @@ for (const database of DATABASES) {
     t.equal((await ended).code, 0)
   })
 }
+
+t.test('a worker that cannot be replaced yet takes no other with it, and all may die', async (t) => {
+  const [sqlite] = DATABASES
+  const { env, config } = await install(t, sqlite!, { WORKERS })
+  // The program is replaced while it runs, as an upgrade does.
+  const node = join(config.dataDir, 'node')
+  const copy = () => copyFileSync(process.execPath, node)
+  copy()
+  const port = await freePort()
+  const kunci = spawnKunci(['serve'], { ...env, PORT: String(port) }, { cwd: config.dataDir, node })
+  t.teardown(() => kunci.kill('SIGKILL'))
+  const running = { kunci, port, url: await kunci.waitReady() }
+  await until('every worker listens', () => workerPids(running).length === Number(WORKERS))
+  const client = clientOf(running)
+  const [first = 0, second = 0] = workerPids(running)
+
+  rmSync(node)
+  process.kill(first, 'SIGKILL')
+  await kunci.waitForLine(/worker\.died.*ENOENT/)
+  t.equal((await client.handOut()).status, 200, 'the other goes on')
+  process.kill(second, 'SIGKILL')
+  await until('none is alive', () => !isAlive(second))
+  copy()
+  const isUp = () =>
+    client.handOut().then(
+      ({ status }) => status === 200,
+      () => false,
+    )
+  await until('successors answer', isUp, 60_000)
+  t.equal((await kunci.kill()).code, 0)
+})
 
 t.test('each worker allows its part of a limit', async (t) => {
   const [sqlite] = DATABASES

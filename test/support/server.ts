@@ -41,6 +41,8 @@ export type KunciOptions = {
   readonly stdin?: string
   /** Where `waitReady` asks. Default: 127.0.0.1 at `env.PORT`, by HTTPS where `env.TLS_CERT` is set. */
   readonly baseUrl?: string
+  /** The Node that runs it. Default: this one. */
+  readonly node?: string
 }
 
 export type KunciProcess = {
@@ -66,10 +68,14 @@ export type KunciProcess = {
 function spawnBin(args: readonly string[], env: Env, options: KunciOptions): ChildProcess {
   const all = { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env }
   const settings = Object.entries(all).map(([name, value]) => `${name}=${value}`)
-  const child = spawnGuarded('/usr/bin/env', ['-i', ...settings, process.execPath, BIN, ...args], {
-    cwd: options.cwd ?? ROOT,
-    stdio: [options.stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
-  })
+  const child = spawnGuarded(
+    '/usr/bin/env',
+    ['-i', ...settings, options.node ?? process.execPath, BIN, ...args],
+    {
+      cwd: options.cwd ?? ROOT,
+      stdio: [options.stdin === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    },
+  )
   child.stdin?.on('error', () => {})
   child.stdin?.end(options.stdin)
   for (const pipe of pipesOf(child)) pipe.setEncoding('utf8').unref()

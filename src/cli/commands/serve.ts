@@ -41,7 +41,7 @@ const serve = command({
     const letGo = isLed ? followLead(app, grace.close) : undefined
     try {
       if (!isLed) await warn(app)
-      starting = isLed || config.workers === 1 ? startServer(app) : startWorkers(app, env)
+      starting = isLed || config.workers === 1 ? startServer(app) : startWorkers(app)
       const { url } = await starting
       if (isLed) app.logger.info({ event: 'worker.listening', url, pid: process.pid })
       else app.logger.info({ event: 'server.listening', url })

@@ -10,7 +10,6 @@ import type { App } from '../../app.ts'
 import { type Counts, sumCounts } from '../../domain/counters.ts'
 import { SetupError } from '../../errors.ts'
 import { serverUrl } from '../../http/server.ts'
-import type { Env } from '../command.ts'
 
 type FromWorker = { readonly counted: Counts }
 type FromLead = { readonly countedByOthers: Counts } | { readonly stop: true }
@@ -32,7 +31,9 @@ export function workerNumber(): number | undefined {
  * @returns what lets go of the lead; until then this process does not end by itself.
  */
 export function followLead({ counters }: App, stop: () => void): () => void {
-  const tell = () => process.send?.({ counted: counters.own() } satisfies FromWorker)
+  // A lead that is gone hears nothing; that this process ends too is seen to elsewhere.
+  const tell = () =>
+    process.send?.({ counted: counters.own() } satisfies FromWorker, undefined, undefined, () => undefined)
   setInterval(tell, COUNTS_EVERY_MS).unref()
   process.on('message', (message: FromLead) => {
     if ('stop' in message) stop()
@@ -48,12 +49,13 @@ function listening(worker: Worker): Promise<Address> {
     worker.once('exit', () =>
       reject(new SetupError('A worker ended before it listened; what it wrote above says why.')),
     )
+    worker.once('error', (error) => reject(new SetupError(`A worker cannot be started: ${error.message}`)))
   })
 }
 
 function living(): Worker[] {
   return Object.values(cluster.workers ?? {}).flatMap((worker) =>
-    worker === undefined || worker.isDead() ? [] : [worker],
+    worker?.process.pid === undefined || worker.isDead() ? [] : [worker],
   )
 }
 
@@ -62,10 +64,10 @@ function living(): Worker[] {
  * @returns the address they share, and `close`, which lets requests in flight finish.
  * @throws {SetupError} when the first ones cannot listen.
  */
-export async function startWorkers(
-  { config, logger }: App,
-  env: Env,
-): Promise<{ url: string; close(): Promise<void> }> {
+export async function startWorkers({
+  config,
+  logger,
+}: App): Promise<{ url: string; close(): Promise<void> }> {
   /** By worker, the dead included: what they counted did happen. */
   const counted = new Map<number, Counts>()
   let isStarted = false
@@ -73,20 +75,26 @@ export async function startWorkers(
   let waitMs = 0
 
   function fork(): Worker {
-    const worker = cluster.fork(env)
+    const worker = cluster.fork()
     const bornMs = performance.now()
-    worker.on('message', (message: FromWorker) => counted.set(worker.id, message.counted))
-    worker.once('exit', (code, signal) => {
-      if (!isStarted || isStopping) return
-      logger.error({ event: 'worker.died', worker: worker.id, code, signal })
+    let isGone = false
+    // A process that cannot even be started ends by an error, one that could by its exit; some by both.
+    const gone = (facts: Readonly<Record<string, unknown>>) => {
+      if (isGone || !isStarted || isStopping) return
+      isGone = true
+      logger.error({ event: 'worker.died', worker: worker.id, ...facts })
       void replace(performance.now() - bornMs < YOUNG_MS)
-    })
+    }
+    worker.on('message', (message: FromWorker) => counted.set(worker.id, message.counted))
+    worker.on('exit', (code, signal) => gone({ code, signal }))
+    worker.on('error', (err) => gone({ err }))
     return worker
   }
 
+  /** While it waits it holds this process, which would end in peace if all workers were dead. */
   async function replace(diedYoung: boolean): Promise<void> {
     waitMs = diedYoung ? Math.min(Math.max(2 * waitMs, FIRST_WAIT_MS), LONGEST_WAIT_MS) : 0
-    await sleep(waitMs, undefined, { ref: false })
+    await sleep(waitMs)
     if (!isStopping) fork()
   }
 
@@ -112,6 +120,8 @@ export async function startWorkers(
     const address = await listening(fork())
     await Promise.all(Array.from({ length: config.workers - 1 }, () => listening(fork())))
     isStarted = true
+    // One that died while the others started was nobody's to replace.
+    for (let alive = living().length; alive < config.workers; alive++) fork()
     return { url: serverUrl(config, address), close }
   } catch (error) {
     await close()
