@@ -81,10 +81,10 @@ export function createChecks(deps: {
 
   /** The life of a legacy check: the session's row, the payload, the licences, the decision, the record. */
   async function legacy(check: LegacyCheck): Promise<LegacyVerdict> {
-    const [product, session] = await Promise.all([products.legacy(), sessionKeys.findLiving(check.sessionId)])
-    const isElsewhere = product?.bindAddress === true && session?.clientIp !== check.address
-    if (session === null || isElsewhere) return deny(check, product, null, 'session_expired')
-    const opened = await sessionKeys.open(session, check.payload)
+    const [product, row] = await Promise.all([products.legacy(), sessionKeys.findLiving(check.sessionId)])
+    const isElsewhere = product?.bindAddress === true && row?.clientIp !== check.address
+    if (row === null || isElsewhere) return deny(check, product, null, 'session_expired')
+    const opened = await sessionKeys.open(row, check.payload)
     if (opened.kind !== 'opened') return deny(check, product, null, opened.kind)
     const hwid = opened.plaintext.toString('latin1')
     const machine = product === null ? null : recognition.machineOf(product, hwid)
@@ -101,7 +101,6 @@ export function createChecks(deps: {
     if (verdict.kind === 'expired') return deny(check, product, licence, 'expired', device?.id)
     if (candidate.binding === 'none' && (await limits.isBlocked(check.address))) return refuseBlocked(check)
     const outcome = await store.record(recordOf(check, product, machine, candidate))
-    if (singleUse) sessionKeys.forget(check.sessionId)
     if (outcome === 'session_over') return deny(check, product, licence, 'session_expired', device?.id)
     // Another first check of this licence was committed a moment ago: what it enrolled is there to be read now.
     if (outcome === 'device_taken') return settle(check, product, machine)

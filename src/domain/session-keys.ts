@@ -1,9 +1,7 @@
-import { createSecretKey, type KeyObject } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import { openLegacyPayload } from '../crypto/legacy-payload.ts'
 import { unwrapSessionKey, wrapSessionKey } from '../crypto/row-wrap.ts'
 import type { Random } from '../random.ts'
-import { Recent } from '../recent.ts'
 import { currentKey, type Ring } from '../store/keyring.ts'
 import type { SessionKeyRow, SessionKeyStore } from '../store/session-keys.ts'
 import type { OldSessionKey } from './import/session-keys.ts'
@@ -24,20 +22,6 @@ export type HandOut = {
   readonly issuedAtS: number
   readonly expiresAtS: number
 }
-
-/** A session as a check needs it. */
-export type Session = {
-  readonly sessionId: string
-  readonly clientIp: string
-  readonly expiresAtMs: number
-  /** `null` when the row's key cannot be unwrapped: such a session opens nothing. */
-  readonly key: KeyObject | null
-  /** 16 bytes, or nothing opens. */
-  readonly iv: Buffer
-}
-
-/** How long a session that was read is known without looking at its row again. */
-export const SESSION_KNOWN_FOR_MS = 1000
 
 export type Opened =
   | { readonly kind: 'opened'; readonly plaintext: Buffer }
@@ -63,7 +47,6 @@ export function createSessionKeys(deps: {
 }) {
   const { store, kek, clock, random, ttlS } = deps
   const currentKek = currentKey(kek)
-  const known = new Recent<Session>(SESSION_KNOWN_FOR_MS)
 
   /** The row of a session key of the old server, which keeps its id, its IV and its times. */
   function adopt({ sessionId, key, iv, clientIp, createdAtMs, expiresAtMs }: OldSessionKey): SessionKeyRow {
@@ -91,45 +74,26 @@ export function createSessionKeys(deps: {
     return { sessionId, keyHex: key.toString('hex'), ivHex, issuedAtS, expiresAtS }
   }
 
-  async function read(sessionId: string): Promise<Session | null> {
-    const sinceMs = performance.now()
+  /** The living row of a session, or `null` when it is gone, ended or expired. */
+  async function findLiving(sessionId: string): Promise<SessionKeyRow | null> {
     const row = SESSION_ID.test(sessionId) ? await store.find(sessionId) : null
-    if (row === null) return null
-    const iv = Buffer.from(row.ivHex, 'hex')
-    const key = unwrapSessionKey(kek.keys, { suite: 'L0', sessionId, iv }, row.wrappedKey)
-    const { clientIp, expiresAtMs } = row
-    const session = { sessionId, clientIp, expiresAtMs, key: key && createSecretKey(key), iv }
-    key?.fill(0)
-    known.set(sessionId, session, sinceMs)
-    return session
-  }
-
-  /** The session as its row is now or was a second ago, or `null` when it is gone, ended or expired. */
-  async function findLiving(sessionId: string): Promise<Session | null> {
-    const session = known.get(sessionId) ?? (await read(sessionId))
-    return session !== null && session.expiresAtMs > clock() ? session : null
+    return row !== null && row.expiresAtMs > clock() ? row : null
   }
 
   /**
-   * Opens a payload of the old programs under its session's key. One answer for every cause of a failure, each of
+   * Opens a payload of the old programs under its session's row. One answer for every cause of a failure, each of
    * which is counted before it is given; after 16 the session is over. A row whose key is not wrapped never opens.
    */
-  async function open(session: Session, payload: string): Promise<Opened> {
-    const { key, iv } = session
+  async function open(row: SessionKeyRow, payload: string): Promise<Opened> {
+    const iv = Buffer.from(row.ivHex, 'hex')
+    const key = unwrapSessionKey(kek.keys, { suite: 'L0', sessionId: row.sessionId, iv }, row.wrappedKey)
     const plaintext = key === null || iv.length !== IV_BYTES ? null : openLegacyPayload(key, iv, payload)
+    key?.fill(0)
     if (plaintext !== null) return { kind: 'opened', plaintext }
-    const failures = await store.countFailure(session)
-    if (failures >= FAILED_OPENS_MAX) {
-      await store.end(session.sessionId, clock())
-      forget(session.sessionId)
-    }
+    const failures = await store.countFailure(row)
+    if (failures >= FAILED_OPENS_MAX) await store.end(row.sessionId, clock())
     return { kind: failures > FAILED_OPENS_MAX ? 'session_expired' : 'unreadable' }
   }
 
-  /** Looks at the row again at the next check: after the session was ended. */
-  function forget(sessionId: string): void {
-    known.delete(sessionId)
-  }
-
-  return { adopt, handOut, findLiving, open, forget }
+  return { adopt, handOut, findLiving, open }
 }

@@ -1,14 +1,10 @@
-import { hash } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
 import type { FastifyInstance } from 'fastify'
 import type { App } from '../app.ts'
 import type { HandOut } from '../domain/session-keys.ts'
-import { Recent } from '../recent.ts'
 
 const PURPOSE = 'hwid_encryption'
 const JTI_BYTES = 16
-/** A token that was verified just now is not verified again. */
-const KNOWN_FOR_MS = 1000
 /** Expiry is judged by the one clock that sessions live by, not by this process's own. */
 const VERIFY = { algorithms: ['HS256' as const], ignoreExpiration: true, ignoreNotBefore: true, cache: false }
 
@@ -55,8 +51,6 @@ export async function useLegacyTokens(door: FastifyInstance, app: App): Promise<
   const [secret] = legacySecrets
   if (secret === undefined) throw new Error('there is a secret to sign with')
   await door.register(fastifyJwt, { secret, sign: { algorithm: 'HS256' }, verify: VERIFY })
-  /** By the SHA-256 of the token, in hex. */
-  const known = new Recent<Named>(KNOWN_FOR_MS)
 
   /** By the current secret, or one that was retired while its last tokens live. */
   function verified(token: string): Named | null {
@@ -68,19 +62,10 @@ export async function useLegacyTokens(door: FastifyInstance, app: App): Promise<
     return null
   }
 
-  function recalled(token: string): Named | null {
-    const digest = hash('sha256', token)
-    const recent = known.get(digest)
-    if (recent !== undefined) return recent
-    const named = verified(token)
-    if (named !== null) known.set(digest, named, performance.now())
-    return named
-  }
-
   door.decorate('legacyTokens', {
     issue: (handOut, address) => door.jwt.sign(claimsOf(handOut, address, random(JTI_BYTES).toString('hex'))),
     sessionIdIn: (token) => {
-      const named = recalled(token)
+      const named = verified(token)
       return named !== null && named.expiresAtMs > clock() ? named.sessionId : null
     },
   } satisfies LegacyTokens)

@@ -26,7 +26,7 @@ export type SessionKeyStore = {
   insert(row: SessionKeyRow): Promise<void>
   find(sessionId: string): Promise<SessionKeyRow | null>
   /** Counts a payload that did not open. @returns how many there were, this one included. */
-  countFailure(session: Pick<SessionKeyRow, 'sessionId' | 'expiresAtMs'>): Promise<number>
+  countFailure(row: SessionKeyRow): Promise<number>
   /** Ends a session now. @returns `false` when it was over already. */
   end(sessionId: string, nowMs: number): Promise<boolean>
   /** Removes up to `limit` rows that expired before the given time. @returns how many went. */

@@ -1,9 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { SESSION_KNOWN_FOR_MS } from '../../src/domain/session-keys.ts'
 import { DATABASES } from '../support/databases.ts'
 import { asOperator, holdUp, type Installation, install, serve, sql, until } from '../support/installation.ts'
 import { claimsOf, encrypt } from '../support/legacy.ts'
@@ -211,7 +209,6 @@ for (const database of DATABASES)
       client.check(token, { hwid: encrypt(claimsOf(token), ENROLLED_HWID), licence: facts.licenceKey })
     for (const table of ['session_keys', 'kunci_events', 'kunci_devices', 'kunci_tokens'])
       await withoutTable(installation, table, async () => {
-        await sleep(SESSION_KNOWN_FOR_MS)
         const broken =
           table === 'kunci_tokens'
             ? client.send('/api/admin/events', {
