@@ -1,4 +1,4 @@
-import { advice, command } from '../remedy.ts'
+import { advice, command, type Remedy, sql } from '../remedy.ts'
 import type { Database } from '../store/engine/database.ts'
 import { type SchemaStatus, schemaStatus } from '../store/engine/migrations.ts'
 import { expectedTables } from '../store/engine/schema.ts'
@@ -26,11 +26,19 @@ function migrationsFinding({ migrations }: SchemaStatus): Finding {
   )
 }
 
+/** One statement each, and each once: what a session is told once holds for all that follows. */
+function mendingOf(flaws: readonly Flaw[]): Remedy[] {
+  const remedies = flaws.flatMap(({ remedy }) =>
+    remedy.kind === 'sql' ? remedy.text.split('\n').map(sql) : [remedy],
+  )
+  return [...new Map(remedies.map((remedy) => [remedy.text, remedy])).values()]
+}
+
 function tableFinding(table: string, flaws: readonly Flaw[]): Finding {
   const id = `table.${table}`
   if (flaws.length === 0) return ok(id, 'Columns, keys and indexes are there.')
   const what = `${flaws.map((flaw) => flaw.what).join('. ')}.`
-  const mend = [...new Map(flaws.map(({ remedy }) => [remedy.text, remedy])).values()]
+  const mend = mendingOf(flaws)
   if (flaws.some(({ isGrave }) => isGrave))
     return failed(id, what, 'Kunci cannot keep or find its rows as it must.', mend)
   return warning(id, what, 'Kunci works all the same, but slower or with fewer characters.', mend)

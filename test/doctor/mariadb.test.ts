@@ -136,6 +136,37 @@ t.test('each table, maimed in each way, is found and mended by the SQL that is p
   t.equal((await doctor(env)).of('table.kunci_tokens').state, 'ok', 'wider does no harm')
 })
 
+t.test(
+  'what is printed moves no time and cuts nothing off, whatever session it is pasted into',
+  async (t) => {
+    const { env, query, config } = await patient(t)
+    const lax = async () => {
+      await query("SET sql_mode = ''")
+      await query("SET time_zone = '+07:00'")
+    }
+    await query('ALTER TABLE session_keys MODIFY expires_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP')
+    await query('ALTER TABLE session_keys MODIFY created_at DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP')
+    await query(`INSERT INTO session_keys (session_id, session_key, session_iv, client_ip, created_at, expires_at)
+    VALUES ('a', '', '', '', '2037-01-01 00:00:00', '2037-01-01 12:00:00')`)
+    await lax()
+    await heals(t, env, 'table.session_keys', 'failed', /expires_at is datetime, not timestamp/, query)
+    const db = await openDatabase(config)
+    t.match(await db.all('SELECT created_at, expires_at FROM session_keys'), [
+      { created_at: '2037-01-01 00:00:00', expires_at: '2037-01-01 12:00:00' },
+    ])
+    await db.close()
+
+    await query('ALTER TABLE session_keys MODIFY client_ip TEXT CHARACTER SET utf8mb4')
+    await query(`UPDATE session_keys SET client_ip = REPEAT('x', 300)`)
+    await lax()
+    const { mend } = (await doctor(env)).of('table.session_keys')
+    t.equal(mend.filter(({ text }) => text.includes('sql_mode')).length, 1, 'said once')
+    await t.rejects(follow(env, mend, query), { code: 'ER_DATA_TOO_LONG' })
+    const [rows] = await query('SELECT LENGTH(client_ip) AS length FROM session_keys')
+    t.match(rows, [{ length: 300 }])
+  },
+)
+
 t.test('every index there is is missed when it goes', async (t) => {
   const { env, query } = await patient(t)
   const [rows] = (await query(

@@ -68,6 +68,19 @@ function explicit({ definition }: Column): string {
     : definition.replace(/\/\*! (.*?) \*\//g, '$1')
 }
 
+/**
+ * The lines that give a column its definition. A tool's own session need not be strict, and then cuts off what is too
+ * long; and it has a zone of its own, by which it would read the UTC of a column that is no TIMESTAMP yet.
+ */
+function modification(table: string, column: Column, shape: ColumnShape | undefined): string {
+  const becomesTimestamp = wanted(column).type === 'timestamp' && !/^timestamp/i.test(shape?.type ?? '')
+  return [
+    "SET sql_mode = 'STRICT_TRANS_TABLES';",
+    ...(becomesTimestamp ? ["SET time_zone = '+00:00';"] : []),
+    `ALTER TABLE ${table} MODIFY ${column.name} ${explicit(column)};`,
+  ].join('\n')
+}
+
 function mysqlFlaws(table: Table, shape: TableShape, columns: readonly ColumnShape[]): Flaw[] {
   const { name } = table
   const flaws: Flaw[] = []
@@ -87,7 +100,7 @@ function mysqlFlaws(table: Table, shape: TableShape, columns: readonly ColumnSha
     if (found.length === 0) continue
     add(
       `${name}.${column.name} ${found.map(({ what }) => what).join(' and ')}`,
-      `ALTER TABLE ${name} MODIFY ${column.name} ${explicit(column)};`,
+      modification(name, column, actual),
       found.some(({ isGrave }) => isGrave),
     )
   }
