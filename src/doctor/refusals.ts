@@ -31,11 +31,19 @@ export function reasonOf(error: unknown): { errno: number; code: string; message
   return { errno, code, message }
 }
 
+/** Those that the server and its packages live by, often without a password: nobody else should change their login. */
+const SERVERS_OWN = /^(?:root|mysql|mariadb\.sys|mysql\.\w+)$/i
+
+type Account = { readonly user: string; readonly host: string }
+
 /** The account as the server named it in its refusal. */
-function accountIn(message: string, { user }: Target): string {
-  const [, named, host] = /for user '(.*)'@'(.*?)'/.exec(message) ?? /^()Host '(.*?)'/.exec(message) ?? []
-  return `${sqlText(named || user)}@${sqlText(host ?? '%')}`
+function accountIn(message: string, target: Target): Account {
+  const [, user, host = '%'] =
+    /for user '(.*)'@'(.*?)'/.exec(message) ?? /^()Host '(.*?)'/.exec(message) ?? []
+  return { user: user || target.user, host }
 }
+
+const sqlAccount = ({ user, host }: Account) => `${sqlText(user)}@${sqlText(host)}`
 
 function grantEverything({ database }: Target, account: string): Remedy {
   const pattern = sqlName(database.replace(/[_%\\]/g, '\\$&'))
@@ -76,27 +84,49 @@ export function unreachable(target: Target, { code, message }: ReturnType<typeof
   )
 }
 
+/** What lets a login in. The words in angle brackets are no SQL, so that nobody gets them for a password. */
+function loginRemedies(target: Target, { user, host }: Account): Remedy[] {
+  const correct =
+    'Correct user and password in DATABASE_URL; there @ is written %40, : %3A, / %2F, # %23, ? %3F and % %25.'
+  if (SERVERS_OWN.test(user)) {
+    const own = sqlAccount({ user: 'kunci', host })
+    return [
+      advice(correct),
+      advice(
+        `${user} belongs to the database server itself, and its login is best left as it is. Make a login of Kunci's own ` +
+          "instead, as the database's administrator, with a new password between quotes in the place of the words in " +
+          '<>, and name that login in DATABASE_URL:',
+      ),
+      sql(`CREATE USER IF NOT EXISTS ${own} IDENTIFIED BY <a new password>;`),
+      grantEverything(target, own),
+    ]
+  }
+  const account = sqlAccount({ user, host })
+  return [
+    advice(
+      `${correct} Or give the account that password, as the database's administrator, with the password between quotes ` +
+        'in the place of the words in <>:',
+    ),
+    sql(`CREATE USER IF NOT EXISTS ${account} IDENTIFIED BY <the password of DATABASE_URL>;`),
+    sql(`ALTER USER ${account} IDENTIFIED BY <the password of DATABASE_URL>;`),
+    grantEverything(target, account),
+  ]
+}
+
 export function loginRefused(target: Target, { errno, message }: ReturnType<typeof reasonOf>): Finding {
-  const account = accountIn(message, target)
-  const password = "'the password of DATABASE_URL'"
+  const refused = accountIn(message, target)
+  const account = sqlAccount(refused)
   const what =
     errno === ER_HOST_NOT_PRIVILEGED
       ? `No account may log in to ${target.host}:${target.port} from this machine (${account}).`
       : `The database server refuses the login ${account}: the password is wrong, or there is no such account, or it is locked.`
-  return failed(LOGIN, what, 'Without its database Kunci answers 503 and lets nobody in.', [
-    advice(
-      'Correct user and password in DATABASE_URL; there @ is written %40, : %3A, / %2F, # %23, ? %3F and % %25. ' +
-        "Or give the account that password, as the database's administrator, with the password put in:",
-    ),
-    sql(`CREATE USER IF NOT EXISTS ${account} IDENTIFIED BY ${password};`),
-    sql(`ALTER USER ${account} IDENTIFIED BY ${password};`),
-    grantEverything(target, account),
-  ])
+  const why = 'Without its database Kunci answers 503 and lets nobody in.'
+  return failed(LOGIN, what, why, loginRemedies(target, refused))
 }
 
 export function accessRefused(target: Target, { errno, message }: ReturnType<typeof reasonOf>): Finding {
   const { database } = target
-  const account = accountIn(message, target)
+  const account = sqlAccount(accountIn(message, target))
   const create = sql(`CREATE DATABASE IF NOT EXISTS ${sqlName(database)} CHARACTER SET utf8mb4;`)
   const migrate = [advice('Then make its tables:'), command('kunci migrate')]
   if (errno === ER_BAD_DB)

@@ -324,13 +324,17 @@ t.test(
   async (t) => {
     const { env, query, url, database } = await patient(t)
     const asAdministrator = (sql: string) =>
-      query(sql.replace("'the password of DATABASE_URL'", `'${PASSWORD}'`))
+      query(sql.replace('<the password of DATABASE_URL>', `'${PASSWORD}'`))
     await query(`ALTER USER '${url.username}'@'127.0.0.1' IDENTIFIED BY 'another'`)
     const refused = await doctor(env)
     t.match(refused.of('database.reachable'), { state: 'ok' })
     t.match(refused.of('database.access'), { state: 'not_checked', what: 'because the login is refused' })
     t.match(refused.of('table.session_keys'), { state: 'not_checked' })
     t.match(refused.of('keys.files'), { state: 'ok' }, 'what needs no database is looked at')
+    const placeholders = refused.of('database.login').mend.filter(({ text }) => /IDENTIFIED/.test(text))
+    t.equal(placeholders.length, 2)
+    for (const { text } of placeholders)
+      await t.rejects(query(text), { code: 'ER_PARSE_ERROR' }, 'refused until it is filled in')
     await heals(t, env, 'database.login', 'failed', /refuses the login/, asAdministrator)
 
     const named = (name: string, user = url.username, password = PASSWORD): TestEnv => {
@@ -362,6 +366,32 @@ t.test(
     await heals(t, nowhere, 'database.access', 'failed', /There is no database named none_/, query)
   },
 )
+
+t.test("nobody is told to change the login of the server's own accounts, but to make one", async (t) => {
+  const { env, url, database } = await patient(t, { migrated: false })
+  await root.query('DROP USER IF EXISTS kunci@127.0.0.1, kunci@localhost')
+  const login = async (user: string) => {
+    const other = new URL(url)
+    Object.assign(other, { username: user, password: `${PASSWORD}no` })
+    return (await doctor({ ...env, DATABASE_URL: other.href })).of('database.login')
+  }
+  for (const user of ['root', 'mysql', 'mariadb.sys']) {
+    const { state, mend } = await login(user)
+    t.equal(state, 'failed')
+    const text = mend.map((remedy) => remedy.text).join('\n')
+    t.notMatch(text, 'ALTER USER')
+    t.notMatch(text, `CREATE USER IF NOT EXISTS '${user}'`)
+    t.match(text, `${user} belongs to the database server itself`)
+  }
+  const { mend } = await login('root')
+  const [create] = mend.filter(({ text }) => text.startsWith('CREATE'))
+  await t.rejects(root.query(create?.text ?? ''), { code: 'ER_PARSE_ERROR' })
+  await follow({}, mend, (sql) => root.query(sql.replace('<a new password>', `'${PASSWORD}'`)))
+  url.username = 'kunci'
+  const own = await doctor({ ...env, DATABASE_URL: url.href })
+  for (const id of ['database.login', 'database.access', 'database.privilege.event'])
+    t.equal(own.of(id).state, 'ok', `${id} in ${database}`)
+})
 
 t.test('a server that does not answer leaves the rest to be looked at', async (t) => {
   const { env, url } = await patient(t)
