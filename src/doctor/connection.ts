@@ -3,7 +3,7 @@ import { sqlitePath } from '../config.ts'
 import { advice, command } from '../remedy.ts'
 import { MysqlDatabase } from '../store/engine/mysql.ts'
 import { readServerFacts, type ServerFacts } from '../store/inspection/server.ts'
-import { openSqliteFile } from '../store/inspection/sqlite-file.ts'
+import { lacksLogIndex, openSqliteFile, type SqliteFile } from '../store/inspection/sqlite-file.ts'
 import { type Finding, failed, notChecked, ok, warning } from './finding.ts'
 import type { Connected } from './patient.ts'
 import {
@@ -115,15 +115,22 @@ async function connectSqlite(dataDir: string): Promise<Connection> {
       ],
       'there is no kunci.db yet',
     )
+  if (lacksLogIndex(path)) {
+    const because = `the log ${path}-wal has no index yet; the next start makes it, and so does "kunci migrate"`
+    return nowhere([notChecked(REACHABLE, because)], 'the log of kunci.db has no index yet')
+  }
+  let db: SqliteFile | undefined
   try {
-    const db = openSqliteFile(path)
+    db = openSqliteFile(path)
     await db.all('SELECT COUNT(*) AS tables FROM sqlite_master')
+    const { close } = db
     const findings = [ok(REACHABLE, `${path} can be read.`)]
     return {
       ...{ findings, db, facts: null, noServer: '', hasDatabase: true, noDatabase: '' },
-      close: () => db.close(),
+      close,
     }
   } catch (error) {
+    await db?.close()
     const finding = failed(
       REACHABLE,
       `${path} cannot be read: ${(error as Error).message}.`,

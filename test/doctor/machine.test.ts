@@ -1,9 +1,11 @@
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   statSync,
@@ -66,6 +68,40 @@ t.test(
       'what was just written is seen',
     )
     await app.close()
+  },
+)
+
+t.test(
+  'a log without its index, as a backup brings it, is left without, and read once there was a start',
+  async (t) => {
+    const { config, env } = await installation(t)
+    const path = join(config.dataDir, 'kunci.db')
+    const writer = new DatabaseSync(path)
+    writer.exec('UPDATE kunci_migrations SET name = name; PRAGMA user_version = 0')
+    const log = readFileSync(`${path}-wal`)
+    t.ok(log.length > 0)
+    const file = readFileSync(path)
+    writer.close()
+    writeFileSync(path, file)
+    writeFileSync(`${path}-wal`, log)
+    rmSync(`${path}-shm`, { force: true })
+    const before = contents(config.dataDir)
+    const report = await doctor(env)
+    t.same(contents(config.dataDir), before)
+    t.equal(report.code, 0)
+    t.match(report.of('database.reachable'), {
+      state: 'not_checked',
+      what: /kunci\.db-wal has no index yet; the next start makes it/,
+    })
+    t.match(report.of('migrations'), { state: 'not_checked', what: /has no index yet/ })
+    t.match(report.of('keys.files'), { state: 'ok' }, 'what needs no database is looked at')
+    writeFileSync(`${path}-wal`, '')
+    const withEmptyLog = contents(config.dataDir)
+    t.match((await doctor(env)).of('database.reachable'), { state: 'ok' }, 'an empty log holds nothing')
+    t.same(contents(config.dataDir), withEmptyLog)
+    writeFileSync(`${path}-wal`, log)
+    await kunci(env, 'migrate')
+    t.same(unwell(await doctor(env)), [])
   },
 )
 
@@ -175,6 +211,13 @@ t.test('SQLite: an index, a table and rows of the past are mended by what is pri
     what: /kunci\.db cannot be read: .*not a database/,
   })
   t.match(report.of('migrations'), { state: 'not_checked' })
+  const descriptors = '/proc/self/fd'
+  if (!existsSync(descriptors)) return
+  const open = readdirSync(descriptors).map((fd) => {
+    const link = join(descriptors, fd)
+    return lstatSync(link, { throwIfNoEntry: false }) && existsSync(link) ? readlinkSync(link) : ''
+  })
+  t.notOk(open.includes(join(config.dataDir, 'kunci.db')), 'it is closed')
 })
 
 t.test('keys that others can read, broken, missing or strange are found', async (t) => {
