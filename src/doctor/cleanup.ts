@@ -11,12 +11,13 @@ const COUNTED_MAX = 10_000
 const SERVER_DOES_IT =
   'The database does not remove expired session keys by itself: the server does it each minute while it runs.'
 
-function schedulerFinding(eventScheduler: string): Finding {
+function schedulerFinding(eventScheduler: string | null): Finding {
   const id = 'cleanup.scheduler'
+  if (eventScheduler === null) return notChecked(id, 'the server does not say whether it runs EVENTs')
   if (eventScheduler === 'ON') return ok(id, 'event_scheduler is ON.')
   return warning(
     id,
-    `event_scheduler is ${eventScheduler || 'not to be seen'}.`,
+    `event_scheduler is ${eventScheduler}.`,
     SERVER_DOES_IT,
     eventScheduler === 'DISABLED'
       ? [
@@ -73,8 +74,9 @@ async function definerFinding(
   )
 }
 
-function lastRunFinding({ silentS, isEnabled }: CleanupEvent, scheduler: string): Finding {
+function lastRunFinding({ silentS, isEnabled }: CleanupEvent, scheduler: string | null): Finding {
   const id = 'cleanup.last_run'
+  if (scheduler === null) return notChecked(id, 'the server does not say whether it runs EVENTs')
   if (scheduler !== 'ON') return notChecked(id, 'event_scheduler is off')
   if (!isEnabled) return notChecked(id, 'the EVENT is disabled')
   if (silentS < EVENT_SILENCE_MAX_S)

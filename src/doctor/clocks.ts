@@ -24,10 +24,12 @@ function differenceFinding(databaseMs: number, machineMs: number): Finding {
 }
 
 function zonesFinding({ globalTimeZone, systemTimeZone }: ServerFacts): Finding {
+  const id = 'clock.zones'
   const here = new Intl.DateTimeFormat().resolvedOptions().timeZone
   const there = globalTimeZone === 'SYSTEM' ? systemTimeZone : globalTimeZone
+  if (there === null) return notChecked(id, 'the server does not say in which zone it is')
   return ok(
-    'clock.zones',
+    id,
     `Kunci asks for UTC on its own connections and depends on no zone. phpMyAdmin shows created_at and expires_at in ` +
       `the zone of the database server, ${there}; columns that end in _ms are UTC. This process is in ${here}; ` +
       'logs and commands tell times in UTC.',

@@ -9,6 +9,7 @@ import type { Connected } from './patient.ts'
 import {
   ACCESS,
   accessRefused,
+  brokenOff,
   isAboutDatabase,
   isAboutLogin,
   LOGIN,
@@ -52,15 +53,25 @@ function nowhere(findings: readonly Finding[], because: string): Connection {
   }
 }
 
+/** What the server says of itself. The connection is closed before an error is thrown: an open one keeps the process. */
+async function factsOf(db: MysqlDatabase): Promise<ServerFacts> {
+  try {
+    return await readServerFacts(db)
+  } catch (error) {
+    await db.close()
+    throw error
+  }
+}
+
 /** Into the server without its database: what can be seen there is seen. */
 async function connectBeside(url: string, refusal: Finding, target: Target): Promise<Connection> {
   const bare = new URL(url)
   bare.pathname = '/'
-  const findings = [ok(REACHABLE, reachedText(target)), ok(LOGIN, `It lets ${target.user} in.`), refusal]
+  const findings = [ok(REACHABLE, reachedText(target)), letIn(target), refusal]
   const noDatabase = 'the database cannot be used'
   try {
     const db = await MysqlDatabase.open(bare.href, POOL_SIZE)
-    const facts = await readServerFacts(db)
+    const facts = await factsOf(db)
     return { findings, db, facts, noServer: '', hasDatabase: false, noDatabase, close: () => db.close() }
   } catch {
     return nowhere(findings, noDatabase)
@@ -71,33 +82,46 @@ function reachedText({ host, port }: Target): string {
   return `A database server answers on ${host}:${port}.`
 }
 
-async function connectMysql(url: string): Promise<Connection> {
-  const target = targetOf(url)
-  try {
-    const db = await MysqlDatabase.open(url, POOL_SIZE)
-    const facts = await readServerFacts(db)
-    const { user, host } = facts.account
-    const findings = [
-      ok(REACHABLE, reachedText(target)),
-      ok(LOGIN, `It lets ${target.user} in, as ${user}@${host}.`),
-      ok(ACCESS, `${target.database} is there and may be used.`),
-    ]
-    return { findings, db, facts, noServer: '', hasDatabase: true, noDatabase: '', close: () => db.close() }
-  } catch (error) {
-    const reason = reasonOf(error)
-    if (isAboutDatabase(reason)) return connectBeside(url, accessRefused(target, reason), target)
-    if (isAboutLogin(reason)) {
-      const because = 'the login is refused'
-      return nowhere(
-        [ok(REACHABLE, reachedText(target)), loginRefused(target, reason), notChecked(ACCESS, because)],
-        because,
-      )
-    }
-    const because = 'the database server does not answer'
+function letIn({ user }: Target): Finding {
+  return ok(LOGIN, `It lets ${user} in.`)
+}
+
+/** Where the server, or its database, cannot be entered. */
+function notOpened(url: string, target: Target, error: unknown): Connection | Promise<Connection> {
+  const reason = reasonOf(error)
+  if (isAboutDatabase(reason)) return connectBeside(url, accessRefused(target, reason), target)
+  if (isAboutLogin(reason)) {
+    const because = 'the login is refused'
     return nowhere(
-      [unreachable(target, reason), notChecked(LOGIN, because), notChecked(ACCESS, because)],
+      [ok(REACHABLE, reachedText(target)), loginRefused(target, reason), notChecked(ACCESS, because)],
       because,
     )
+  }
+  const because = reason.errno > 0 ? 'the database server errs' : 'the database server does not answer'
+  return nowhere(
+    [unreachable(target, reason), notChecked(LOGIN, because), notChecked(ACCESS, because)],
+    because,
+  )
+}
+
+async function connectMysql(url: string): Promise<Connection> {
+  const target = targetOf(url)
+  const access = ok(ACCESS, `${target.database} is there and may be used.`)
+  let db: MysqlDatabase
+  try {
+    db = await MysqlDatabase.open(url, POOL_SIZE)
+  } catch (error) {
+    return notOpened(url, target, error)
+  }
+  try {
+    const facts = await factsOf(db)
+    const { user, host } = facts.account
+    const login = ok(LOGIN, `It lets ${target.user} in, as ${user}@${host}.`)
+    const findings = [ok(REACHABLE, reachedText(target)), login, access]
+    return { findings, db, facts, noServer: '', hasDatabase: true, noDatabase: '', close: () => db.close() }
+  } catch (error) {
+    const findings = [brokenOff(target, reasonOf(error)), letIn(target), access]
+    return nowhere(findings, 'the database server does not say what it is')
   }
 }
 

@@ -20,12 +20,14 @@ function kunciLog({ values: { logLevel } }: Patient): Finding {
 }
 
 function databaseLog({ errorLog, product }: ServerFacts): Finding {
+  const id = 'log.database'
+  if (errorLog === null) return notChecked(id, 'the server does not say where its error log is')
   const service = product.toLowerCase()
   const where =
     errorLog === ''
       ? `goes to its stderr: under systemd see "journalctl -u ${service}", in a container "docker compose logs ${service}"`
       : `is ${errorLog} on its machine`
-  return ok('log.database', `The error log of the database server ${where}.`)
+  return ok(id, `The error log of the database server ${where}.`)
 }
 
 export const kunciLogRoom: Room = {

@@ -52,7 +52,34 @@ function grantEverything({ database }: Target, account: string): Remedy {
   )
 }
 
-export function unreachable(target: Target, { code, message }: ReturnType<typeof reasonOf>): Finding {
+/** It was reached and let this login in, and then said no more. */
+export function brokenOff({ host, port }: Target, { code, message }: ReturnType<typeof reasonOf>): Finding {
+  return failed(
+    REACHABLE,
+    `The database server on ${host}:${port} answers and lets this login in, but does not say what it is: ${`${code} ${message}`.trim()}.`,
+    'Kunci is not sure to get an answer either, and without its database it answers 503 and lets nobody in.',
+    [
+      advice(
+        'Try again. If it stays so, see the error log of the server, and that of the proxy where one is between.',
+      ),
+    ],
+  )
+}
+
+/** It answers, but neither to let this login in nor to refuse it: with too many connections, for one. */
+function erring({ host, port }: Target, { code, message }: ReturnType<typeof reasonOf>): Finding {
+  return failed(
+    REACHABLE,
+    `The database server on ${host}:${port} answers with an error: ${`${code} ${message}`.trim()}.`,
+    'Without its database Kunci answers 503 and lets nobody in.',
+    [advice('See the error log of the server, and that of the proxy where one is between.')],
+  )
+}
+
+export function unreachable(target: Target, reason: ReturnType<typeof reasonOf>): Finding {
+  // Those of the server have numbers above zero, those of the network below or none.
+  if (reason.errno > 0) return erring(target, reason)
+  const { code, message } = reason
   const { host, port } = target
   const why: Readonly<Record<string, string>> = {
     ECONNREFUSED: 'nothing listens there',

@@ -1,7 +1,7 @@
 import { isLoopback } from '../loopback.ts'
 import { advice, setting } from '../remedy.ts'
 import type { ServerFacts } from '../store/inspection/server.ts'
-import { type Finding, ok, warning } from './finding.ts'
+import { type Finding, notChecked, ok, warning } from './finding.ts'
 import type { Room } from './patient.ts'
 
 /** The oldest that is tested, as major and minor version. */
@@ -27,6 +27,8 @@ function tlsFinding(databaseUrl: string, { isEncrypted }: ServerFacts): Finding 
   const host = url.hostname.replace(/^\[|\]$/g, '')
   if (isEncrypted) return ok(id, 'The connection to the database is encrypted.')
   if (isLoopback(host)) return ok(id, 'The database is on this machine: nothing crosses a network.')
+  if (isEncrypted === null)
+    return notChecked(id, 'the server does not say whether the connection is encrypted')
   url.password = url.password === '' ? '' : 'PASSWORD'
   url.search = '?ssl=true'
   return warning(

@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection } from 'mysql2/promise'
 import t, { type Test } from 'tap'
 import { migrateDatabase, openDatabase } from '../../src/app.ts'
@@ -418,6 +421,96 @@ t.test('a server that does not answer leaves the rest to be looked at', async (t
     (await doctor({ ...env, DATABASE_URL: url.href })).of('database.reachable').what,
     /no host of that name|looked up/,
   )
+})
+
+const COM_QUERY = 3
+
+/** What goes wrong with a statement on its way: it is answered with an error, or its connection ends. */
+type Mishap = { readonly statement: RegExp; readonly answer: 'error' | 'end' }
+
+function errorPacket(errno: number, message: string): Buffer {
+  const body = Buffer.concat([Buffer.from([0xff, errno & 0xff, errno >> 8]), Buffer.from(`#HY000${message}`)])
+  return Buffer.concat([Buffer.from([body.length, 0, 0, 1]), body])
+}
+
+/** A proxy before the server. `isLeft` tells whether all its clients have gone within some seconds. */
+async function proxy(t: Test, { statement, answer }: Mishap) {
+  const sockets = new Set<Socket>()
+  const listener = createServer((client) => {
+    const upstream = connect(server.port, '127.0.0.1')
+    for (const socket of [client, upstream]) {
+      sockets.add(socket)
+      socket.on('error', () => undefined).on('close', () => sockets.delete(socket))
+    }
+    upstream.pipe(client)
+    client.on('end', () => upstream.end())
+    client.on('data', (packet) => {
+      if (packet[4] !== COM_QUERY || !statement.test(packet.toString())) upstream.write(packet)
+      else if (answer === 'end') client.destroy()
+      else client.write(errorPacket(1193, 'Unknown system variable'))
+    })
+    client.on('close', () => upstream.destroy())
+  })
+  await once(listener.listen(0, '127.0.0.1'), 'listening')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    listener.close()
+  })
+  const isLeft = async () => {
+    for (let i = 0; i < 50 && sockets.size > 0; i++) await sleep(100)
+    return sockets.size === 0
+  }
+  return { port: (listener.address() as AddressInfo).port, isLeft }
+}
+
+t.test('what a proxy does not say leaves out only what hangs on it', async (t) => {
+  const { env, url } = await patient(t)
+  const well = unwell(await doctor(env))
+  const cases: [statement: RegExp, ...unchecked: string[]][] = [
+    [/@@log_error/, 'log.database'],
+    [/@@event_scheduler/, 'cleanup.scheduler', 'cleanup.last_run'],
+    [/@@global\.time_zone/, 'clock.zones'],
+    [/@@system_time_zone/],
+    [/Ssl_cipher/],
+  ]
+  for (const [statement, ...unchecked] of cases) {
+    const { port, isLeft } = await proxy(t, { statement, answer: 'error' })
+    url.port = String(port)
+    const report = await doctor({ ...env, DATABASE_URL: url.href })
+    t.same(unwell(report).toSorted(), [...new Set([...well, ...unchecked])].toSorted(), String(statement))
+    for (const id of unchecked)
+      t.match(report.of(id), { state: 'not_checked', what: /the server does not say/ })
+    t.ok(await isLeft(), 'no connection is left open')
+  }
+})
+
+t.test('a server that falls silent once it let the login in is called that, and left', async (t) => {
+  const { env, url, database } = await patient(t)
+  for (const mishap of [
+    { statement: /VERSION\(\)/, answer: 'end' },
+    { statement: /VERSION\(\)/, answer: 'error' },
+    { statement: /@@log_error/, answer: 'end' },
+  ] as const)
+    for (const name of [database, `none_${database}`]) {
+      const { port, isLeft } = await proxy(t, mishap)
+      Object.assign(url, { port: String(port), pathname: name })
+      const report = await doctor({ ...env, DATABASE_URL: url.href })
+      t.ok(await isLeft(), 'no connection is left open')
+      t.match(report.of('database.login'), { state: 'ok' })
+      t.match(report.of('migrations'), { state: 'not_checked' })
+      t.equal(report.code, 5)
+      if (name !== database) continue
+      t.match(report.of('database.reachable'), {
+        state: 'failed',
+        what: / lets this login in, but does not say/,
+      })
+      t.match(report.of('database.access'), { state: 'ok' })
+    }
+  const { port, isLeft } = await proxy(t, { statement: /UTC_TIMESTAMP/, answer: 'error' })
+  Object.assign(url, { port: String(port), pathname: database })
+  const erring = await doctor({ ...env, DATABASE_URL: url.href })
+  t.match(erring.of('database.reachable'), { state: 'failed', what: / answers with an error: .*Unknown/ })
+  t.ok(await isLeft())
 })
 
 t.test('a connection that crosses a network in clear text is warned of', async (t) => {
