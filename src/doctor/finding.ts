@@ -1,6 +1,6 @@
 import type { Remedy } from '../remedy.ts'
 
-/** `not_checked`: something else is in the way, and has a finding of its own. */
+/** `not_checked`: something else is in the way, and has a finding of its own; or it is not to be learned. */
 export type State = 'ok' | 'warning' | 'failed' | 'not_checked'
 
 /** What one check found. */
