@@ -105,12 +105,14 @@ async function findRows(db: Database, ids: readonly string[]): Promise<(SessionK
 
 /**
  * Ends a session that is still living; no row matches when it is over. It ends as of its beginning: ended as of now, it
- * would still be living to a check whose now was read a moment before this one's.
+ * would still be living to a check whose now was read a moment before this one's. A beginning that has yet to come, by
+ * the clock of an old server, would end nothing: then it ends a second ago.
  */
 export function endSession(sessionId: string, nowMs: number): Statement {
   return [
-    'UPDATE session_keys SET expires_at = created_at WHERE session_id = ? AND expires_at > ?',
-    [sessionId, utcText(nowMs)],
+    `UPDATE session_keys SET expires_at = CASE WHEN created_at < ? THEN created_at ELSE ? END
+     WHERE session_id = ? AND expires_at > ?`,
+    [utcText(nowMs), utcText(nowMs - 1000), sessionId, utcText(nowMs)],
   ]
 }
 

@@ -245,6 +245,18 @@ for (const database of DATABASES)
       t.equal(await numberOf(db, 'kunci_events', "type = 'licence_check_allowed'"), 1)
     })
 
+    t.test('a session whose beginning has yet to come, by another clock, ends all the same', async (t) => {
+      const { app, db, clock } = await house(t, database, { LEGACY_SINGLE_USE: 'true' })
+      clock.advance(90_000)
+      const { sessionId } = await app.sessionKeys.handOut(ADDRESS)
+      clock.advance(-90_000)
+      const { record } = checkStore(db)
+      const event = () => app.events.build('licence_check_allowed', ACTOR)
+      t.equal(await record({ event: event(), endSessionId: sessionId }), 'recorded')
+      t.equal(await record({ event: event(), endSessionId: sessionId }), 'session_over')
+      t.equal(await app.sessionKeys.findLiving(sessionId), null)
+    })
+
     t.test('sixteen payloads that do not open end a session, however many come at once', async (t) => {
       const all = await house(t, database)
       const session = await all.app.sessionKeys.handOut(ADDRESS)
