@@ -44,6 +44,13 @@ t.test('a time is read in the forms of the old server, and in no other', async (
     t.same(read(text), { fault: 'unreadable' }, text.slice(0, 40))
 })
 
+t.test('no time lies behind the year 9999', async (t) => {
+  const last = iso('9999-12-31T23:59:59.999Z')
+  t.same(timeReader('America/New_York')('9999-12-31 23:59:59', 'local'), last)
+  t.same(JAKARTA('9999-12-31 23:59:59-05:00', 'local'), last)
+  t.same(JAKARTA('9999-12-31 23:59:59.999', 'instant'), last)
+})
+
 t.test('a local time that clocks never showed, or showed twice, is not guessed', async (t) => {
   t.same(BERLIN('2026-03-29 02:30:00', 'local'), { fault: 'nonexistent' })
   t.same(BERLIN('2026-10-25 02:30:00', 'local'), { fault: 'ambiguous' })

@@ -14,6 +14,8 @@ const ZERO = /^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?$/
 const YEAR_MIN = 1000
 /** From 2000 to 9999: milliseconds, and counters that are no times, lie outside. */
 const UNIX_S = { min: 946_684_800, max: 253_402_300_799 }
+/** West of UTC the last hours of 9999 are of a year with five digits, which few programs can read. */
+const LAST_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999)
 const REMEMBERED_MAX = 10_000
 
 /** Milliseconds of a date and time as if they were UTC, or NaN where the calendar has no such day or the clock no such time. */
@@ -38,16 +40,20 @@ function readUnix(text: string): OldTime {
   return isPlausible ? { ms: seconds * 1000 } : { fault: 'unreadable' }
 }
 
+function instant(ms: number): OldTime {
+  return { ms: Math.min(ms, LAST_MS) }
+}
+
 function readText(text: string, kind: TimeKind, instantsOf: InstantsOf): OldTime {
   const [, date = '', minutes, seconds, fraction, zone] = DATE_TIME.exec(text) ?? []
   const ms = calendarMs(date, minutes, seconds, fraction)
   // An offset belongs to a time of day: with a date alone nobody knows what it means.
   const shiftMs = zone === undefined ? 0 : minutes === undefined ? Number.NaN : offsetMs(zone)
   if (Number.isNaN(ms - shiftMs)) return { fault: 'unreadable' }
-  if (zone !== undefined || kind === 'instant') return { ms: ms - shiftMs }
+  if (zone !== undefined || kind === 'instant') return instant(ms - shiftMs)
   const [first, second] = instantsOf(ms)
   if (first === undefined) return { fault: 'nonexistent' }
-  return second === undefined ? { ms: first } : { fault: 'ambiguous' }
+  return second === undefined ? instant(first) : { fault: 'ambiguous' }
 }
 
 /**
