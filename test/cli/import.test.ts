@@ -224,7 +224,22 @@ for (const database of DATABASES) {
       await refused('', /the file is empty/)
       await refused(`\uFEFF\n`, /the file is empty/)
       await refused(Buffer.from(`\uFEFF${HEADER}\n`, 'utf16le'), /UTF-16/)
-      await refused(`${good}\n`, /expected: Nama, .*\n *.*found: /s)
+      await refused(
+        `${good}\n`,
+        /has 9 cell.s. and names none of them: .* without column names.*expected: Nama, /s,
+      )
+      const named = rowOf('Budi', 'a', '2099-12-31', 'sk,NULL,NULL,NULL,3,2024-01-01')
+      const halfNamed = HEADER.replace('Nama', 'Budi Santoso').replace('sck', '2099-12-31')
+      for (const headless of [good, named, named.replaceAll(',', ';'), halfNamed]) {
+        const told = await refusal(house1, '--from-csv', csvFile(house1, `${headless}\n${good}\n`))
+        t.match(told, { exitCode: 1, code: 'import_source' })
+        t.notMatch(told.detail, /budi|2099|2024/i)
+        t.notMatch(told.detail, digestOf('a').slice(0, 8))
+      }
+      await refused(
+        `${halfNamed}\n`,
+        /unknown: what cell 1 holds, what cell 5 holds.*found: what cell 1 holds, "hwid_/s,
+      )
       await refused(
         `${HEADER.replace('expiry_date', 'expires')}\n${good}\n`,
         /missing: "expiry_date"; unknown: "expires"/,

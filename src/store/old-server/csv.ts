@@ -20,6 +20,8 @@ const LINE_BREAK = /\r\n|\n|\r/g
 const ASCII = /^[\0-\x7f]*$/
 /** How phpMyAdmin and mysqldump write NULL; in quotes it is text. */
 const NULLS = new Set(['NULL', '\\N'])
+const LISTED_MAX = 50
+const EXPECTED = `${[...CUSTOMER_COLUMNS, 'counter'].join(', ')} (without last_login and counter it can do; id is passed over)`
 
 type Cell = string | null
 type Csv = { readonly record: readonly Cell[]; readonly info: Info }
@@ -87,24 +89,44 @@ function delimiterOf(head: string): string {
   return DELIMITERS[counts.indexOf(Math.max(...counts))] ?? ','
 }
 
+/** What a column may be called. Another text may be a customer's: the header is missing, and nothing of it is repeated. */
+const COLUMN_NAME = /^[a-z_][a-z0-9_]{0,30}$/i
+const HASH = /^[0-9a-f]{32,}$/
+
+function shownName(name: string, place: number): string {
+  return COLUMN_NAME.test(name) ? `"${name}"` : `what cell ${place + 1} holds`
+}
+
 /** Where each column of ours stands. @throws {AppError} `import_source`, with what is expected and what was found. */
 function placesOf(path: string, header: readonly Cell[]): Map<CustomerColumn, number> {
   const names = header.map((cell) => (cell ?? '').trim().toLowerCase())
   const known = new Map(CUSTOMER_COLUMNS.map((column) => [column.toLowerCase(), column]))
+  // A hash is a customer's, whatever stands beside it.
+  if (!names.some((name) => known.has(name)) || names.some((name) => HASH.test(name)))
+    throw unreadable(
+      path,
+      `the first line must name the columns of user_jce. It has ${names.length} cell(s) and names none of them: ` +
+        `was the export made without column names?\nexpected: ${EXPECTED}`,
+    )
   const missing = CUSTOMER_COLUMNS.filter(
     (column) => !names.includes(column.toLowerCase()) && !OPTIONAL_COLUMNS.has(column),
   )
-  const unknown = names.filter((name) => !known.has(name) && !UNREAD_COLUMNS.has(name))
-  const twice = names.filter((name, i) => names.indexOf(name) !== i)
+  const shown = names.map(shownName)
+  const unknown = shown.filter((_, i) => !known.has(names[i] ?? '') && !UNREAD_COLUMNS.has(names[i] ?? ''))
+  const twice = shown.filter((_, i) => names.indexOf(names[i] ?? '') !== i)
   const list = (what: string, found: readonly string[]) =>
-    found.length === 0 ? [] : [`${what}: ${[...new Set(found)].map((name) => `"${name}"`).join(', ')}`]
-  const mistakes = [...list('missing', missing), ...list('unknown', unknown), ...list('twice', twice)]
+    found.length === 0 ? [] : [`${what}: ${[...new Set(found)].slice(0, LISTED_MAX).join(', ')}`]
+  const mistakes = [
+    ...list('missing', missing.map(shownName)),
+    ...list('unknown', unknown),
+    ...list('twice', twice),
+  ]
   if (mistakes.length > 0)
     throw unreadable(
       path,
       `the first line does not name the columns of user_jce.\n${mistakes.join('; ')}\n` +
-        `expected: ${[...CUSTOMER_COLUMNS, 'counter'].join(', ')} (without last_login and counter it can do; id is passed over)\n` +
-        `found: ${names.slice(0, 50).join(', ').slice(0, 1000)}`,
+        `expected: ${EXPECTED}\n` +
+        `found: ${shown.slice(0, LISTED_MAX).join(', ')}`,
     )
   return new Map(
     names.flatMap((name, i) => (known.has(name) ? [[known.get(name) as CustomerColumn, i]] : [])),
