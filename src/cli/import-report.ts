@@ -4,8 +4,8 @@ import { aligned, oneLine } from './output.ts'
 
 const SHOWN_ROWS = 10
 const LINES_A_WRITE = 1000
-/** What a spreadsheet takes for a formula when a cell begins with it. */
-const FORMULA = /^[=+\-@\t\r]/
+/** Where a spreadsheet may see a cell begin, whichever separator it goes by, and take what follows for a formula. */
+const FORMULA = /(^|[;\t,|])(?=[\s"]*[=+\-@])/g
 
 /** All that was found, by what was found, in the order of the table and of the rows. */
 export type Groups = ReadonlyMap<FindingName, readonly Finding[]>
@@ -55,7 +55,7 @@ export function groupsText(groups: Groups): string {
 /** A cell that is text to a spreadsheet too, and that no terminal is steered by. */
 function csvCell(value: string | number | null): string {
   const text = oneLine(String(value ?? ''))
-  const harmless = typeof value === 'string' && FORMULA.test(text) ? `'${text}` : text
+  const harmless = typeof value === 'string' ? text.replace(FORMULA, "$1'") : text
   return /[",\n]/.test(harmless) ? `"${harmless.replaceAll('"', '""')}"` : harmless
 }
 

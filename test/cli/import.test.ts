@@ -694,8 +694,11 @@ for (const database of DATABASES) {
       const path = join(house1.config.dataDir, 'report.csv')
       writeFileSync(path, 'of yesterday', { mode: 0o644 })
       const rows = [rowOf('=HYPERLINK(1)', 'a'), rowOf('\u001b[2J\u202eoops', 'b'), rowOf('"+1,""2"""', 'c')]
+      const hidden = ['A;=1+1', ' =1', 'B| @SUM', '"C;""=1"', 'Smith;-Jones, Ann-Marie'].map((name, i) =>
+        rowOf(name.includes(',') ? `"${name}"` : name, `hidden${i}`),
+      )
       const twelve = Array.from({ length: 12 }, (_, i) => rowOf('@SUM', `more${i}`, 'soon'))
-      const file = csvFile(house1, `${[HEADER, ...rows, ...twelve].join('\n')}\n`)
+      const file = csvFile(house1, `${[HEADER, ...rows, ...twelve, ...hidden].join('\n')}\n`)
       const { code, stdout } = await kunci(
         house1.env,
         'import',
@@ -712,10 +715,12 @@ for (const database of DATABASES) {
       const written = readFileSync(path, 'utf8')
       t.notOk(['\u001b', '\u202e'].some((char) => stdout.includes(char) || written.includes(char)))
       t.equal(statSync(path).mode & 0o777, 0o600)
-      t.equal(written.split('\n').length, 1 + rows.length + twelve.length + 1)
+      t.equal(written.split('\n').length, 1 + rows.length + twelve.length + hidden.length + 1)
       t.match(written, /imported,2,'=HYPERLINK\(1\),/)
       t.match(written, /imported,4,"'\+1,""2""",/)
-      t.notMatch(written, /,[=+@]/)
+      for (const cell of [`A;'=1+1`, `' =1`, `B|' @SUM`, `"C;'""=1"`, `"Smith;'-Jones, Ann-Marie"`])
+        t.match(written, `,${cell},`)
+      t.notMatch(written, /[,;|][\s"]*[=+@]/)
       t.notMatch(stdout + written, digestOf('a').slice(0, 9))
     })
   })
