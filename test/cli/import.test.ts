@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Connection, createConnection } from 'mysql2/promise'
 import t, { type Test } from 'tap'
@@ -687,6 +687,41 @@ for (const database of DATABASES) {
       t.equal(sum('imported'), 3000)
       t.equal(sum('known'), 6000)
       t.same(await numbersOf(house1), all(3000))
+    })
+
+    t.test('a report takes the place of an earlier report, and of nothing else', async (t) => {
+      const house1 = await house(t, database)
+      const content = `${HEADER}\n${rowOf('Budi', 'a')}\n`
+      const source = csvFile(house1, content)
+      const path = (name: string) => join(house1.config.dataDir, name)
+      symlinkSync(source, path('symlink.csv'))
+      linkSync(source, path('link.csv'))
+      for (const same of [source, path('symlink.csv'), path('link.csv')]) {
+        const told = await refusal(house1, '--from-csv', source, '--report', same)
+        t.match(told, {
+          exitCode: 2,
+          code: 'usage',
+          message: /--report names the file that --from-csv reads/,
+        })
+        t.equal(readFileSync(source, 'utf8'), content)
+      }
+      for (const place of ['/dev/null', house1.config.dataDir])
+        t.match(await refusal(house1, '--from-csv', source, '--report', place), {
+          ...{ exitCode: 5, code: 'set_up', message: /an ordinary file/ },
+        })
+      symlinkSync(path('report.csv'), path('latest.csv'))
+      await imports(house1, '--from-csv', source, '--report', path('report.csv'))
+      const earlier = readFileSync(path('report.csv'), 'utf8')
+      t.match(earlier, /^finding,.*\nimported,2,Budi,/)
+      await refusal(house1, '--from-csv', path('nowhere.csv'), '--report', path('report.csv'))
+      t.equal(readFileSync(path('report.csv'), 'utf8'), earlier, 'one that fails leaves it')
+      await imports(house1, '--from-csv', source, '--report', path('latest.csv'), '--apply')
+      await imports(house1, '--from-csv', source, '--report', path('latest.csv'))
+      t.match(readFileSync(path('report.csv'), 'utf8'), /\nknown,2,Budi,/, 'a link leads to it')
+      t.same(
+        readdirSync(house1.config.dataDir).filter((name) => name.endsWith('.draft')),
+        [],
+      )
     })
 
     t.test("the report steers neither terminal nor spreadsheet, and its file is its owner's", async (t) => {

@@ -51,7 +51,9 @@ type Order = { readonly wish: ImportWish; readonly apply: boolean; readonly repo
 
 async function runImport(app: App, { wish, apply, report }: Order, context: Context<unknown>) {
   const { actor, json, streams } = context
-  const file = report === undefined ? undefined : openReport(report)
+  const { source } = wish
+  const sourcePath = source.kind === 'csv' ? source.path : undefined
+  const file = report === undefined ? undefined : openReport(report, sourcePath)
   const progress = showProgress(streams, { isQuiet: json })
   try {
     const plan = await app.imports.plan(wish, progress.tell)
