@@ -565,7 +565,7 @@ for (const database of DATABASES) {
       const { url, mysql } = await oldServer(t)
       await mysql.query(
         `CREATE TABLE session_keys (id INT AUTO_INCREMENT PRIMARY KEY, session_id VARCHAR(64), session_key VARCHAR(128),
-         session_iv VARCHAR(64), client_ip VARCHAR(45), created_at TIMESTAMP NULL, expires_at TIMESTAMP NULL)`,
+         session_iv VARCHAR(64), client_ip VARCHAR(45), created_at TIMESTAMP NULL, expires_at DATETIME NULL)`,
       )
       const [key, iv] = ['0123456789abcdef'.repeat(4), 'A0'.repeat(16)]
       const insert = (id: string, sessionKey: string, minutes: number) =>
@@ -577,13 +577,17 @@ for (const database of DATABASES) {
       await insert('dead', key, -1)
       await insert('odd', `w1.L0.k1.${'A'.repeat(80)}`, 5)
       await insert('bad id', key, 5)
+      await insert('endless', key, 5)
+      await mysql.query(
+        "UPDATE session_keys SET expires_at = '9999-12-31 23:59:59' WHERE session_id = 'endless'",
+      )
       await mysql.query('INSERT INTO user_jce (Nama, hwid_encrypted, expiry_date) VALUES (?, ?, ?)', [
         'Budi',
         digestOf(HWID),
         '2099-01-01',
       ])
-      const order = ['--from-mysql', url, '--apply']
-      const counts = { session_key_expired: 1, session_key_unfit: 2 }
+      const order = ['--from-mysql', url, '--time-zone', 'Asia/Jakarta', '--apply']
+      const counts = { session_key_expired: 1, session_key_unfit: 3 }
       t.match(await imports(house1, ...order), { code: 0, counts: { session_key_imported: 1, ...counts } })
       t.match(await imports(house1, ...order), { code: 0, counts: { session_key_known: 1, ...counts } })
       t.match(await sql(house1, 'SELECT session_id, session_key FROM session_keys'), [

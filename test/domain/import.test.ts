@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import t from 'tap'
 import { judgeCustomer } from '../../src/domain/import/customers.ts'
 import { timeReader } from '../../src/domain/import/dates.ts'
+import { judgeSessionKey } from '../../src/domain/import/session-keys.ts'
 
 const JAKARTA = timeReader('Asia/Jakarta')
 const BERLIN = timeReader('Europe/Berlin')
@@ -73,6 +74,30 @@ t.test('a whole number is seconds, and only where that can be', async (t) => {
   t.same(read('0'), { fault: 'missing' })
   for (const text of ['1767225600000', '20261231', '-5', '1e9'])
     t.same(read(text), { fault: 'unreadable' }, text)
+})
+
+t.test('a session key whose times cannot be is left behind', async (t) => {
+  const nowMs = Date.parse('2026-06-01T00:00:00Z')
+  const rules = { times: {}, readTime: timeReader('UTC'), nowMs }
+  const [session_key, session_iv] = ['ab'.repeat(32), 'cd'.repeat(16)]
+  const judge = (created_at: string, expires_at: string) => {
+    const cells = { session_id: 'a', session_key, session_iv, client_ip: '::1', created_at, expires_at }
+    return judgeSessionKey({ row: 7, cells }, rules)
+  }
+  for (const [created, expires] of [
+    ['2026-05-31 23:59:00', '2026-06-01 00:04:00'],
+    ['2026-06-01 00:01:00', '2026-06-02 00:00:00'],
+  ] as const)
+    t.match(judge(created, expires), { createdAtMs: Date.parse(`${created}Z`) })
+  for (const [created, expires] of [
+    ['2026-05-31 23:59:00', '9999-12-31 23:59:59'],
+    ['2026-05-31 23:59:00', '2026-06-02 00:00:01'],
+    ['2026-06-01 00:01:01', '2026-06-01 00:05:00'],
+    ['2026-06-01 00:00:30', '2026-06-01 00:00:30'],
+  ] as const)
+    t.match(judge(created, expires), {
+      ...{ finding: 'session_key_unfit', row: 7, hash: 'a', detail: /is --time-zone that of session_keys/ },
+    })
 })
 
 t.test('of a hash that is none no character is repeated', async (t) => {

@@ -21,6 +21,10 @@ export type SessionKeyRules = {
   readonly nowMs: number
 }
 
+/** The longest that SESSION_KEY_TTL_S can be. */
+const LIFE_MAX_MS = 86_400_000
+/** By how much the clock of the old server may be ahead. */
+const AHEAD_MAX_MS = 60_000
 const SESSION_ID = /^[\x21-\x7e]{1,64}$/
 const CLIENT_IP = /^[\x20-\x7e]{1,45}$/
 const KEY = /^[0-9a-f]{64}$/i
@@ -50,6 +54,13 @@ export function judgeSessionKey(
   if (hash === null || key === null || iv === null || clientIp === null || unfit.length > 0)
     return left('session_key_unfit', `not as it must be: ${unfit.join(', ')}`)
   if (!('ms' in created && 'ms' in expires)) return left('session_key_unfit', null)
+  // A database may refuse such a time, and that would end the import.
+  const isAhead = created.ms > nowMs + AHEAD_MAX_MS || expires.ms > nowMs + LIFE_MAX_MS
+  if (isAhead || expires.ms <= created.ms)
+    return left(
+      'session_key_unfit',
+      'created_at or expires_at cannot be: is --time-zone that of session_keys too?',
+    )
   return {
     ...{ row, sessionId: hash, key: Buffer.from(key, 'hex'), iv: Buffer.from(iv, 'hex'), clientIp },
     ...{ createdAtMs: created.ms, expiresAtMs: expires.ms },
