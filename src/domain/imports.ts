@@ -40,20 +40,13 @@ function licenceOf(customer: NewCustomer, product: Product, nowMs: number): Impo
   }
 }
 
-/** What became of the rows of a plan, or would: those in `done` are in Kunci by it. */
-function outcomeOf(
-  { findings }: ImportPlan,
-  customers: Sorted<NewCustomer>,
-  sessionKeys: Sorted<OldSessionKey>,
-): Finding[] {
-  const imported = customers.fresh.map(({ row, name, digest, licenceId, expiresAtMs }) => {
-    const detail = expiresAtMs === null ? 'never expires' : `expires ${new Date(expiresAtMs).toISOString()}`
-    return finding('imported', row, { customer: name, hash: digest, licenceId, detail })
-  })
-  const kept = sessionKeys.fresh.map(({ row, sessionId }) =>
-    finding('session_key_imported', row, { hash: sessionId }),
-  )
-  return [imported, kept, findings, customers.findings, sessionKeys.findings].flat()
+function importedCustomer({ row, name, digest, licenceId, expiresAtMs }: NewCustomer): Finding {
+  const detail = expiresAtMs === null ? 'never expires' : `expires ${new Date(expiresAtMs).toISOString()}`
+  return finding('imported', row, { customer: name, hash: digest, licenceId, detail })
+}
+
+function importedKey({ row, sessionId }: OldSessionKey): Finding {
+  return finding('session_key_imported', row, { hash: sessionId })
 }
 
 /** Brings the customers and living session keys of an old server into Kunci. */
@@ -133,16 +126,21 @@ export function createImports(deps: {
 
   /** What would become of every row. */
   function foresee(plan: ImportPlan): Finding[] {
-    return outcomeOf(plan, { fresh: plan.customers, findings: [] }, { fresh: plan.sessionKeys, findings: [] })
+    return [plan.customers.map(importedCustomer), plan.sessionKeys.map(importedKey), plan.findings].flat()
   }
 
   /**
    * Does what was planned, each batch in one transaction with its count in the record. Cut off at any moment it goes on
    * when the import is run again.
-   * @returns what became of every row.
+   * @param outcome takes up what became of every row, batch after batch: where this throws it holds what was done.
    */
-  async function apply(actor: Actor, planned: ImportPlan, tell: Tell): Promise<Finding[]> {
+  async function apply(actor: Actor, planned: ImportPlan, tell: Tell, outcome: Finding[]): Promise<void> {
     const { product } = planned
+    for (const found of planned.findings) outcome.push(found)
+    const gathered = <T>(sorted: Sorted<T>, imported: (item: T) => Finding) => {
+      outcome.push(...sorted.fresh.map(imported), ...sorted.findings)
+      return sorted
+    }
     const leftOut = planned.findings.filter(({ finding }) => FINDINGS[finding][0] === 'out').length
     const detail = { rows_read: planned.rowsRead, left_out: leftOut }
     const event = events.build('licences_imported', actor, { productId: product.id, detail })
@@ -154,15 +152,16 @@ export function createImports(deps: {
       }))
       return store.write(imported, { ...event, count: imported.length })
     }
-    const customers = await inBatches(
+    const sort = (items: readonly NewCustomer[]) => sortCustomers(product, items)
+    await inBatches(
       planned.customers,
-      (batch) => writeBatch(batch, write, (items) => sortCustomers(product, items)),
+      async (batch) => gathered(await writeBatch(batch, write, sort), importedCustomer),
       (rows, fraction) => tell({ phase: 'writing', rows, fraction }),
     )
-    const keys = await inBatches(planned.sessionKeys, (batch) =>
-      writeBatch(batch, (items) => store.writeSessions(items.map(sessionKeys.adopt)), sortSessionKeys),
+    const writeKeys = (keys: readonly OldSessionKey[]) => store.writeSessions(keys.map(sessionKeys.adopt))
+    await inBatches(planned.sessionKeys, async (batch) =>
+      gathered(await writeBatch(batch, writeKeys, sortSessionKeys), importedKey),
     )
-    return outcomeOf(planned, customers, keys)
   }
 
   return { plan, foresee, apply }

@@ -693,6 +693,38 @@ for (const database of DATABASES) {
       t.same(await numbersOf(house1), all(3000))
     })
 
+    t.test('an import that breaks off while it writes says what it did', async (t) => {
+      const house1 = await house(t, database)
+      const refuses = '(SELECT COUNT(*) FROM kunci_licences) >= 512'
+      await sql(
+        house1,
+        database.name === 'SQLite'
+          ? `CREATE TRIGGER no_room BEFORE INSERT ON kunci_licences WHEN ${refuses}
+             BEGIN SELECT RAISE(ABORT, 'there is no room'); END`
+          : `CREATE TRIGGER no_room BEFORE INSERT ON kunci_licences FOR EACH ROW IF ${refuses}
+             THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'there is no room'; END IF`,
+      )
+      const rows = Array.from({ length: 600 }, (_, i) => rowOf(`Customer ${i}`, `machine${i}`))
+      const file = csvFile(house1, `${[HEADER, ...rows, 'too,few'].join('\n')}\n`)
+      const report = join(house1.config.dataDir, 'report.csv')
+      const order = ['--from-csv', file, '--apply']
+      const broken = await refusal(house1, ...order, '--report', report)
+      t.match(broken, { exitCode: 1, status: 'error' })
+      t.match(JSON.stringify(broken), /there is no room/)
+      const told = JSON.parse(broken.stdout)
+      t.match(told, { applied: true, complete: false, counts: { imported: 512, cell_count: 1 } })
+      const ids = (await sql(house1, 'SELECT id FROM kunci_licences')).map(({ id }) => id)
+      t.same(told.findings.flatMap(({ licence_id }: Finding) => licence_id ?? []).sort(), ids.sort())
+      t.equal(readFileSync(report, 'utf8').split('\n').length, 1 + 512 + 1 + 1)
+      const { stdout, stderr } = await kunci(house1.env, 'import', '--product', 'demo', ...order)
+      t.match(stdout, /^This broke off\..*In Kunci already, and the same: 512/s)
+      t.match(stderr, /there is no room/)
+      await sql(house1, 'DROP TRIGGER no_room')
+      t.match(await imports(house1, ...order), {
+        ...{ complete: true, counts: { known: 512, imported: 88, cell_count: 1 } },
+      })
+    })
+
     t.test('a report takes the place of an earlier report, and of nothing else', async (t) => {
       const house1 = await house(t, database)
       const content = `${HEADER}\n${rowOf('Budi', 'a')}\n`
