@@ -298,6 +298,26 @@ for (const database of DATABASES) {
       )
     })
 
+    t.test('the last row of a file that may be cut off in it is named', async (t) => {
+      const house1 = await house(t, database)
+      const header = 'Nama,hwid_encrypted,sk,sck,maintenance,status1_text,expiry_date'
+      const line = (name: string, expiry: string) => `${name},${digestOf(name)},,,,,${expiry}`
+      for (const bom of ['', '\uFEFF']) {
+        const cut = `${bom}${header}\r\n${line('Bé', '2099-12-31 10:00:00')}\r\n${line('Siti', '2099-12-31')}`
+        const report = await imports(house1, '--from-csv', csvFile(house1, cut))
+        t.match(report, { code: 0, counts: { imported: 2, may_be_cut: 1 } })
+        t.match(
+          report.findings.find(({ finding }) => finding === 'may_be_cut'),
+          { row: 3, customer: 'Siti' },
+        )
+      }
+      const ends = ['2099-12-31\n', '2099-12-31\r\n', '"2099-12-31"']
+      for (const expiry of ends) {
+        const whole = csvFile(house1, `${header}\n${line('Siti', expiry)}`)
+        t.same((await imports(house1, '--from-csv', whole)).counts, { imported: 1 }, expiry)
+      }
+    })
+
     t.test('run twice it changes nothing, and says what differs and how to change it', async (t) => {
       const house1 = await house(t, database)
       const rows = [rowOf('Budi', 'a', '2030-01-01'), rowOf('Siti', 'b', '2030-01-01')]

@@ -86,7 +86,11 @@ export function judgeCustomer(
 ): { customer: Customer | null; findings: Finding[] } {
   const { row } = old
   if ('fault' in old) return { customer: null, findings: [finding(old.fault, row, { detail: old.detail })] }
-  return judgeCells(row, old.cells, rules)
+  const judged = judgeCells(row, old.cells, rules)
+  const { customer } = judged
+  if (customer === null || old.mayBeCut !== true) return judged
+  const cut = finding('may_be_cut', row, { customer: customer.name, hash: customer.digest })
+  return { customer, findings: [...judged.findings, cut] }
 }
 
 function judgeCells(row: number, cells: Cells, rules: CustomerRules) {

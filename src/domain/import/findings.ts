@@ -22,6 +22,10 @@ export const FINDINGS = {
   undated: ['note', 'Note: expiry_date is empty; --undated says what it is taken for'],
   last_login_unfit: ['note', 'Note: last_login is no date in the past, and is not carried over'],
   hash_normalised: ['note', 'Note: hwid_encrypted has capitals or spaces around it'],
+  may_be_cut: [
+    'note',
+    'Note: the file ends in this row without a line break; see that its last cell is whole',
+  ],
   same_customer: ['note', 'Note: the name is that of an earlier row too'],
   session_key_imported: ['session_key', 'Session keys: brought over'],
   session_key_known: ['session_key', 'Session keys: there already'],

@@ -50,7 +50,10 @@ type Head = {
   readonly skip: number
   readonly text: string
   readonly size: number
+  /** With a line break. */
   readonly endsWhole: boolean
+  /** With a quote, which only the end of a cell can be. */
+  readonly endsQuoted: boolean
 }
 
 async function readHead(path: string, file: FileHandle): Promise<Head> {
@@ -64,7 +67,8 @@ async function readHead(path: string, file: FileHandle): Promise<Head> {
   const text = head.toString('latin1', skip)
   if (text.trim() === '') throw unreadable(path, 'the file is empty; its first line must name the columns')
   const last = await file.read(Buffer.alloc(1), 0, 1, Math.max(0, stat.size - 1))
-  return { skip, text, size: stat.size, endsWhole: ['\n', '\r'].includes(last.buffer.toString('latin1')) }
+  const end = last.buffer.toString('latin1')
+  return { skip, text, size: stat.size, endsWhole: ['\n', '\r'].includes(end), endsQuoted: end === '"' }
 }
 
 async function headOf(path: string): Promise<Head> {
@@ -220,19 +224,14 @@ export async function openCsv(path: string): Promise<OldServer> {
   const places = await readingOr(close, () => placesOf(path, header))
   let bytes = 0
   async function* rows(): AsyncGenerator<OldRow<CustomerColumn>> {
-    let last: OldRow<CustomerColumn> | undefined
     for await (const { record, info, line } of records) {
       bytes = info.bytes
       if (record.length === 1 && record[0] === '') continue
-      last = rowOf(line, record, places, header.length)
-      if (
-        'fault' in last &&
-        record.length < header.length &&
-        bytes + head.skip >= head.size &&
-        !head.endsWhole
-      )
+      const row = rowOf(line, record, places, header.length)
+      const endsFile = bytes + head.skip >= head.size && !head.endsWhole
+      if (endsFile && 'fault' in row && record.length < header.length)
         throw unreadable(path, `the file breaks off in line ${line}, in the middle of a row`)
-      yield last
+      yield endsFile && !head.endsQuoted ? { ...row, mayBeCut: true } : row
     }
   }
   return {

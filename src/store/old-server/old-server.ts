@@ -39,6 +39,8 @@ export type RowFault = 'cell_count' | 'not_utf8'
 export type OldRow<C extends string> = {
   /** As an operator finds it again: the line of the file, or the place in the order of reading. */
   readonly row: number
+  /** The source ends in this row, and nothing says that its last cell is whole. */
+  readonly mayBeCut?: boolean
 } & (
   | { readonly cells: Readonly<Record<C, string | null>> }
   | { readonly fault: RowFault; readonly detail: string }
