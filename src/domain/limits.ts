@@ -49,7 +49,7 @@ export function createLimits(deps: {
     return name === 'hand_out_subnet' ? perMinute * SUBNET_FACTOR : perMinute
   }
 
-  /** What leads to a block is not divided: a customer whose connection one worker has to itself would be locked out sooner. */
+  /** What leads to a block is not divided: a customer whose connection one worker keeps would be locked out sooner. */
   function shareOf(name: LimitName): number {
     return LIMITS[name].windowMs === MINUTE_MS ? Math.ceil(maxOf(name) / workers) : maxOf(name)
   }

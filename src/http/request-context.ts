@@ -27,13 +27,12 @@ declare module 'fastify' {
 const UNKNOWN = 'unknown'
 /** nginx's status for a client that hung up before its reply. */
 const CLIENT_GONE = 499
-const IPV4 = /^(?:\d{1,3}\.){3}\d{1,3}$/
 
 /** The caller's address as it is stored: IPv4 that came mapped into IPv6 is IPv4, and a zone is cut off. */
 function addressOf(request: FastifyRequest): string {
   // The system forgets whose a connection was when the caller resets it before we ask.
   const ip: string = request.ip ?? UNKNOWN
-  if (IPV4.test(ip) && isIP(ip) === 4) return ip
+  if (isIP(ip) === 4) return ip
   // Some proxies write a port behind the address they forward, and brackets around it.
   const [, bracketed, plain = ''] = /^(?:\[(.+)\](?::\d+)?|(.+?)(?:(?<=\.\d+):\d+)?)$/.exec(ip) ?? []
   const [address = ''] = (bracketed ?? plain).replace(/^::ffff:(?=.*\.)/i, '').split('%')
@@ -43,7 +42,7 @@ function addressOf(request: FastifyRequest): string {
 /** Every request from its first hook until its reply is sent or nobody waits for it any more. */
 export type Requests = ReturnType<typeof trackRequests>
 
-/** Gives each request its id, its address and its answer's headers, writes its one log line at its end, and knows which are unanswered. */
+/** Gives each request its id, its address and its headers, writes its one log line, and knows which are unanswered. */
 export function trackRequests(app: App) {
   const headers = answerHeaders(app.config)
   const unanswered = new Slots<FastifyReply>()
