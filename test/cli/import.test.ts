@@ -765,6 +765,11 @@ for (const database of DATABASES) {
         t.match(await refusal(house1, '--from-csv', source, '--report', place), {
           ...{ exitCode: 5, code: 'set_up', message: /an ordinary file/ },
         })
+      const other = csvFile(house1, 'not a report\n')
+      t.match(await refusal(house1, '--from-csv', source, '--report', other), {
+        ...{ exitCode: 5, code: 'set_up', message: /is no report of an import/ },
+      })
+      t.equal(readFileSync(other, 'utf8'), 'not a report\n')
       symlinkSync(path('report.csv'), path('latest.csv'))
       await imports(house1, '--from-csv', source, '--report', path('report.csv'))
       const earlier = readFileSync(path('report.csv'), 'utf8')
@@ -783,7 +788,7 @@ for (const database of DATABASES) {
     t.test("the report steers neither terminal nor spreadsheet, and its file is its owner's", async (t) => {
       const house1 = await house(t, database)
       const path = join(house1.config.dataDir, 'report.csv')
-      writeFileSync(path, 'of yesterday', { mode: 0o644 })
+      writeFileSync(path, 'finding,row,customer,hash,licence_id,detail\n', { mode: 0o644 })
       const rows = [rowOf('=HYPERLINK(1)', 'a'), rowOf('\u001b[2J\u202eoops', 'b'), rowOf('"+1,""2"""', 'c')]
       const hidden = ['A;=1+1', ' =1', 'B| @SUM', '"C;""=1"', 'Smith;-Jones, Ann-Marie'].map((name, i) =>
         rowOf(name.includes(',') ? `"${name}"` : name, `hidden${i}`),

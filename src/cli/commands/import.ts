@@ -5,15 +5,8 @@ import type { ImportPlan, ImportWish } from '../../domain/imports.ts'
 import { AppError } from '../../errors.ts'
 import { type Context, command, type Streams, UsageError } from '../command.ts'
 import { EXIT } from '../failure.ts'
-import {
-  countLeftOut,
-  countsOf,
-  findingView,
-  type Groups,
-  grouped,
-  groupsText,
-  openReport,
-} from '../import-report.ts'
+import { countLeftOut, countsOf, findingView, type Groups, grouped, groupsText } from '../import-report.ts'
+import { openReport } from '../import-report-file.ts'
 import { jsonText } from '../output.ts'
 import { showProgress } from '../progress.ts'
 
