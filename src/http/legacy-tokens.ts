@@ -8,8 +8,6 @@ const JTI_BYTES = 16
 /** Expiry is judged by the one clock that sessions live by, not by this process's own. */
 const VERIFY = { algorithms: ['HS256' as const], ignoreExpiration: true, ignoreNotBefore: true, cache: false }
 
-type Named = { readonly sessionId: string; readonly expiresAtMs: number }
-
 declare module 'fastify' {
   interface FastifyInstance {
     /** Of the legacy contract; there behind its door. */
@@ -38,13 +36,6 @@ function claimsOf(handOut: HandOut, ip: string, jti: string) {
   }
 }
 
-/** What a token of ours says, or `null` for one that nobody made for this. */
-function namedBy(claims: Readonly<Record<string, unknown>>): Named | null {
-  const { session_id: sessionId, exp, purpose } = claims
-  const isOurs = typeof sessionId === 'string' && typeof exp === 'number' && purpose === PURPOSE
-  return isOurs ? { sessionId, expiresAtMs: exp * 1000 } : null
-}
-
 /** Gives a door the HS256 tokens of the legacy contract. */
 export async function useLegacyTokens(door: FastifyInstance, app: App): Promise<void> {
   const { legacySecrets, random, clock } = app
@@ -52,11 +43,11 @@ export async function useLegacyTokens(door: FastifyInstance, app: App): Promise<
   if (secret === undefined) throw new Error('there is a secret to sign with')
   await door.register(fastifyJwt, { secret, sign: { algorithm: 'HS256' }, verify: VERIFY })
 
-  /** By the current secret, or one that was retired while its last tokens live. */
-  function verified(token: string): Named | null {
+  /** The claims of a token that the current secret signed, or one that was retired while its last tokens live. */
+  function claimsIn(token: string): Record<string, unknown> | null {
     for (const [i, key] of legacySecrets.entries()) {
       try {
-        return namedBy(i === 0 ? door.jwt.verify(token) : door.jwt.verify(token, { ...VERIFY, key }))
+        return i === 0 ? door.jwt.verify(token) : door.jwt.verify(token, { ...VERIFY, key })
       } catch {}
     }
     return null
@@ -65,8 +56,9 @@ export async function useLegacyTokens(door: FastifyInstance, app: App): Promise<
   door.decorate('legacyTokens', {
     issue: (handOut, address) => door.jwt.sign(claimsOf(handOut, address, random(JTI_BYTES).toString('hex'))),
     sessionIdIn: (token) => {
-      const named = verified(token)
-      return named !== null && named.expiresAtMs > clock() ? named.sessionId : null
+      const { session_id: sessionId, exp, purpose } = claimsIn(token) ?? {}
+      const isOurs = typeof sessionId === 'string' && typeof exp === 'number' && purpose === PURPOSE
+      return isOurs && exp * 1000 > clock() ? sessionId : null
     },
   } satisfies LegacyTokens)
 }
