@@ -205,7 +205,9 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
     products,
     sessionKeys,
     licences,
-    licenceKeys: createLicenceKeys({ store: licenceRows, events, recognition, random }),
+    licenceKeys: createLicenceKeys({
+      ...{ store: licenceRows, find: licences.find, events, recognition, random },
+    }),
     checks,
     cleanup,
     imports: createImports({

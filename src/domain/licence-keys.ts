@@ -24,11 +24,13 @@ export function changedMeanwhile(id: string): AppError {
 
 export function createLicenceKeys(deps: {
   store: LicenceStore
+  /** @throws {AppError} `licence_not_found`. */
+  find: (id: string) => Promise<Licence>
   events: Events
   recognition: Recognition
   random: Random
 }) {
-  const { store, events, recognition, random } = deps
+  const { store, find, events, recognition, random } = deps
 
   /**
    * Makes a key for a licence that has none, as an imported one has.
@@ -42,8 +44,7 @@ export function createLicenceKeys(deps: {
     id: string,
     { replace }: { replace: boolean },
   ): Promise<{ licence: Licence; key: string }> {
-    const seen = await store.find(id)
-    if (seen === null) throw new AppError('licence_not_found', { detail: `no licence has the id "${id}"` })
+    const seen = await find(id)
     refuseRevoked(seen)
     const replaced = await store.hasKey(id)
     if (replaced && !replace)
