@@ -1,6 +1,7 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto'
 
 const COUNTER_ONE = Buffer.from([1])
+const COUNTER_TWO = Buffer.from([2])
 
 /**
  * HKDF-Expand with SHA-256 (RFC 5869 section 2.3) for one block, which is a single HMAC.
@@ -10,6 +11,18 @@ const COUNTER_ONE = Buffer.from([1])
  */
 export function expand32(prk: KeyObject, info: Uint8Array): Buffer {
   return createHmac('sha256', prk).update(info).update(COUNTER_ONE).digest()
+}
+
+/**
+ * HKDF-Expand with SHA-256 (RFC 5869 section 2.3) for up to two blocks.
+ * @param length 1 to 64 bytes.
+ */
+export function expand(prk: KeyObject, info: Uint8Array, length: number): Buffer {
+  const first = expand32(prk, info)
+  if (length <= first.length) return first.subarray(0, length)
+  if (length > 2 * first.length) throw new RangeError(`expand: ${length} bytes are more than two blocks`)
+  const second = createHmac('sha256', prk).update(first).update(info).update(COUNTER_TWO).digest()
+  return Buffer.concat([first, second], length)
 }
 
 /**

@@ -1,5 +1,5 @@
 import { createHmac, hash, type KeyObject } from 'node:crypto'
-import { lp } from './encoding.ts'
+import { lp, toB64u } from './encoding.ts'
 
 /**
  * The digest of one hardware component, as a client sends it: the raw serial never leaves the machine. Scoped to the
@@ -11,6 +11,20 @@ import { lp } from './encoding.ts'
  */
 export function componentDigest(toolId: string, type: string, norm: string): Buffer {
   return hash('sha256', Buffer.concat([lp('dsk1/hwid'), lp(toolId), lp(type), lp(norm)]), 'buffer')
+}
+
+/**
+ * One value for a whole machine, for the record and for equality alone: SHA-256 over the component digests as RFC 8785
+ * writes them.
+ * @param components 32-byte digests by type. @returns 32 bytes.
+ */
+export function fingerprintOf(components: Readonly<Record<string, readonly Uint8Array[]>>): Buffer {
+  const c = Object.fromEntries(
+    Object.keys(components)
+      .sort()
+      .map((type) => [type, components[type]?.map(toB64u)]),
+  )
+  return hash('sha256', Buffer.concat([lp('dsk1/hwid-fp'), lp(JSON.stringify({ c, v: 1 }))]), 'buffer')
 }
 
 /**

@@ -1,10 +1,7 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
 import { fromB64u, lp, toB64u, u8 } from './encoding.ts'
 import { expand32 } from './expand.ts'
-
-/** The suites a session key can belong to, with the byte that stands for each in every associated data. */
-export const SUITE_ID = { S1: 0x01, S2: 0x02, S3: 0x03, L0: 0x10 } as const
-export type Suite = keyof typeof SUITE_ID
+import { SUITE_ID, type Suite } from './suites.ts'
 
 /** What the wrapped key is bound to: move it to another row, or change any of these, and it no longer opens. */
 export type WrapContext = {

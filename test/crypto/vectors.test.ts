@@ -10,7 +10,8 @@ import {
   licenceKeyFrom,
   parseLicenceKey,
 } from '../../src/crypto/licence-key.ts'
-import { type Suite, unwrapSessionKey, wrapSessionKey } from '../../src/crypto/row-wrap.ts'
+import { unwrapSessionKey, wrapSessionKey } from '../../src/crypto/row-wrap.ts'
+import type { Suite } from '../../src/crypto/suites.ts'
 
 const vectors = JSON.parse(readFileSync(new URL('../vectors/dsk1.json', import.meta.url), 'utf8'))
 const hex = (text: string) => Buffer.from(text, 'hex')
