@@ -1,5 +1,5 @@
-import { statSync } from 'node:fs'
 import type { Server } from 'node:tls'
+import { fileState } from '../file-state.ts'
 import { loadTls, type TlsPaths } from '../tls.ts'
 
 const POLL_INTERVAL_MS = 5_000
@@ -50,13 +50,4 @@ export function watchTls(server: Server, paths: TlsPaths, options: WatchTlsOptio
   }, intervalMs)
   timer.unref()
   return { close: () => clearInterval(timer) }
-}
-
-function fileState(path: string): string {
-  try {
-    const { ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true })
-    return [ino, size, mtimeNs, ctimeNs].join(':')
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? String(error)
-  }
 }
