@@ -17,6 +17,7 @@ import { createSessionKeys } from './domain/session-keys.ts'
 import { createTokens } from './domain/tokens.ts'
 import { SetupError } from './errors.ts'
 import type { Logger } from './log.ts'
+import { memoised } from './memo.ts'
 import { pooledRandom, type Random } from './random.ts'
 import { blockStore } from './store/blocks.ts'
 import { checkStore } from './store/checks.ts'
@@ -37,10 +38,11 @@ import { adoptSessionKeys, type WrapPlainRow } from './store/engine/session-keys
 import { SqliteDatabase } from './store/engine/sqlite.ts'
 import { eventStore } from './store/events.ts'
 import { importStore } from './store/imports.ts'
-import { currentKey, type Keyring, keyChecksOf, keysOf, openKeyring } from './store/keyring.ts'
+import { type Keyring, keyChecksOf, openKeyring } from './store/keyring.ts'
 import { licenceStore } from './store/licences.ts'
 import { openOldServer } from './store/old-server/open.ts'
 import { productStore } from './store/products.ts'
+import { currentKey, keysOf, type Ring } from './store/ring.ts'
 import { sessionKeyStore } from './store/session-keys.ts'
 import { noteKeyChecks, pinger, readKeyChecks } from './store/settings.ts'
 import { tokenStore } from './store/tokens.ts'
@@ -80,39 +82,36 @@ export async function openDatabase(config: Config): Promise<Database> {
 }
 
 function plainRowWrapper(keyring: Keyring, random: Random): WrapPlainRow {
-  const { kek } = keyring
   return (sessionId, keyText, ivText) => {
     const [key, iv] = [Buffer.from(keyText, 'hex'), Buffer.from(ivText, 'hex')]
     if (key.length !== 32 || keyText.length !== 64 || iv.length !== 16 || ivText.length !== 32) return null
-    const wrapped = wrapSessionKey(
-      currentKey(kek),
-      kek.current,
-      { suite: 'L0', sessionId, iv },
-      key,
-      random(12),
-    )
+    const { kek } = keyring
+    const context = { suite: 'L0', sessionId, iv } as const
+    const wrapped = wrapSessionKey(currentKey(kek), kek.current, context, key, random(12))
     return { key: wrapped, iv: iv.toString('hex') }
   }
 }
 
-async function openKeys(db: Database, { keysDir, jwtSecret }: Config, random: Random) {
+type KeyPorts = { readonly random: Random; readonly clock: Clock }
+
+async function openKeys(db: Database, config: Config, ports: KeyPorts) {
   const known = await readKeyChecks(db)
-  const opened = openKeyring(keysDir, known, { random, jwtSecret })
+  const opened = openKeyring(config, known, ports)
   await noteKeyChecks(db, known, keyChecksOf(opened.keyring))
   return opened
 }
 
 /** The keys come first, as old rows are wrapped with them; their check values last, as they need a table. */
-async function bringUpToDate(db: Database, { keysDir, jwtSecret }: Config, random: Random) {
+async function bringUpToDate(db: Database, config: Config, ports: KeyPorts) {
   const known = await readKeyChecks(db)
-  const { keyring, created } = openKeyring(keysDir, known, { random, jwtSecret })
-  const wrap = plainRowWrapper(keyring, random)
+  const opened = openKeyring(config, known, ports)
+  const wrap = plainRowWrapper(opened.keyring, ports.random)
   const work: MigrationWork = {
     '0001_session_keys': (session) => adoptSessionKeys(session, db.dialect, wrap),
   }
   const applied = await migrate(db, work)
-  await noteKeyChecks(db, known, keyChecksOf(keyring))
-  return { keyring, created, applied }
+  await noteKeyChecks(db, known, keyChecksOf(opened.keyring))
+  return { ...opened, applied }
 }
 
 /**
@@ -123,7 +122,7 @@ async function bringUpToDate(db: Database, { keysDir, jwtSecret }: Config, rando
 export async function migrateDatabase(config: Config, { random = pooledRandom() }: Partial<Ports> = {}) {
   const db = await openDatabase(config)
   try {
-    const { applied, created } = await bringUpToDate(db, config, random)
+    const { applied, created } = await bringUpToDate(db, config, { random, clock: db.clock })
     return { applied, createdKeys: created, warnings: await installCleanupEvent(db) }
   } finally {
     await db.close()
@@ -148,25 +147,34 @@ export async function databaseStatus(config: Config): Promise<SchemaStatus> {
 export async function createApp(config: Config, ports: Ports) {
   const { logger, random = pooledRandom() } = ports
   const db = await openDatabase(config)
+  const clock = ports.clock ?? db.clock
   try {
     const status = await schemaStatus(db, db.dialect)
     // Only where there is something to do: reading must not wait for somebody else's write lock.
     const updated =
-      db.dialect === 'sqlite' && !isWhole(status) ? await bringUpToDate(db, config, random) : undefined
+      db.dialect === 'sqlite' && !isWhole(status)
+        ? await bringUpToDate(db, config, { random, clock })
+        : undefined
     requireWholeSchema(updated === undefined ? status : await schemaStatus(db, db.dialect))
-    const { keyring, created: createdKeys } = updated ?? (await openKeys(db, config, random))
+    const keys = updated ?? (await openKeys(db, config, { random, clock }))
+    const { keyring, created: createdKeys } = keys
     return {
       config,
       createdKeys,
-      /** Of the legacy contract's tokens: the first signs, all verify. No other key leaves the services. */
-      legacySecrets: keysOf(keyring['legacy-jwt']).map((key) => key.export()),
-      ...createServices(config, { logger, random, clock: ports.clock ?? db.clock }, db, keyring),
+      /** Of the legacy contract's tokens as they are now: the first signs, all verify. */
+      legacySecrets: () => secretsOf(keyring['legacy-jwt']),
+      ...createServices(config, { logger, random, clock }, db, keyring),
     }
   } catch (error) {
     await db.close()
     throw error
   }
 }
+
+const secretsOf = memoised((ring: Ring): readonly [Buffer, ...Buffer[]] => {
+  const [, ...others] = keysOf(ring)
+  return [currentKey(ring).export(), ...others.map((key) => key.export())]
+})
 
 function createServices(config: Config, ports: Required<Ports>, db: Database, keyring: Keyring) {
   const { logger, clock, random } = ports
@@ -185,7 +193,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
   })
   const sessionKeys = createSessionKeys({
     store: sessionKeyRows,
-    kek: keyring.kek,
+    keyring,
     ...{ clock, random, ttlS: config.sessionKeyTtlS },
   })
   const recognition = createRecognition({ store: licenceRows, keyring, random })

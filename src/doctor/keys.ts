@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs'
 import { SetupError } from '../errors.ts'
 import { advice, command, type Remedy, shellWord } from '../remedy.ts'
-import { type KeyChecks, RINGS, type RingName, readRing, ringFile } from '../store/keyring.ts'
+import { type KeyChecks, readRing, ringFile, ringsInFiles } from '../store/keyring.ts'
+import type { RingName } from '../store/ring.ts'
 import { readKeyChecks } from '../store/settings.ts'
 import { type Finding, failed, notChecked, ok, warning } from './finding.ts'
 import type { Patient, Room } from './patient.ts'
@@ -18,7 +19,7 @@ function placeOf({ values }: Patient): Place | null {
   if (values.keysDir === undefined) return null
   return {
     keysDir: values.keysDir,
-    rings: RINGS.filter((name) => name !== 'legacy-jwt' || values.jwtSecret === undefined),
+    rings: ringsInFiles(values),
   }
 }
 

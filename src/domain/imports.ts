@@ -11,13 +11,13 @@ import { compare, sameNames } from './import/plan.ts'
 import { type Read, type ReadingWish, readAll, type Tell } from './import/read.ts'
 import type { OldSessionKey } from './import/session-keys.ts'
 import type { Products } from './products.ts'
-import type { Recognition } from './recognition.ts'
+import type { ImportedIdentity, Recognition } from './recognition.ts'
 import type { SessionKeys } from './session-keys.ts'
 
 export type ImportWish = ReadingWish & { readonly source: SourceAddress; readonly productCode: string }
 
 /** A customer who is to become a licence. */
-type NewCustomer = Customer & { readonly licenceId: string; readonly h: string }
+type NewCustomer = Customer & ImportedIdentity
 
 /** What an import would do: everything was read and judged, nothing written. */
 export type ImportPlan = {
@@ -62,19 +62,21 @@ export function createImports(deps: {
   const { store, openSource, products, recognition, sessionKeys, events, clock } = deps
 
   async function sortCustomers(product: Product, batch: readonly Customer[]): Promise<Sorted<NewCustomer>> {
-    const identified = batch.map((customer) => {
-      const { licenceId, hashes } = recognition.importedAs(product, Buffer.from(customer.digest, 'hex'))
-      return { customer, licenceId, hashes }
-    })
-    const hashes = identified.flatMap((identity) => identity.hashes)
+    const identified: NewCustomer[] = batch.map((customer) => ({
+      ...customer,
+      ...recognition.importedAs(product, Buffer.from(customer.digest, 'hex')),
+    }))
+    const hashes = identified.flatMap((customer) => customer.hashes)
     const ids = identified.map(({ licenceId }) => licenceId)
     const there = await store.known(product.id, hashes, ids)
     const licences = new Map(there.map(({ by, licence }) => [by, licence]))
     const fresh: NewCustomer[] = []
     const findings: Finding[] = []
-    for (const { customer, licenceId, hashes: own } of identified) {
-      const licence = [...own, licenceId].map((by) => licences.get(by)).find((found) => found !== undefined)
-      if (licence === undefined) fresh.push({ ...customer, licenceId, h: own[0] ?? '' })
+    for (const customer of identified) {
+      const licence = [...customer.hashes, customer.licenceId]
+        .map((by) => licences.get(by))
+        .find((found) => found !== undefined)
+      if (licence === undefined) fresh.push(customer)
       else findings.push(compare(customer, licence))
     }
     return { fresh, findings }
@@ -148,7 +150,7 @@ export function createImports(deps: {
       const nowMs = clock()
       const imported = customers.map((customer) => ({
         licence: licenceOf(customer, product, nowMs),
-        device: recognition.importedDevice(customer.licenceId, customer.h, nowMs, customer.lastSeenMs),
+        device: recognition.importedDevice(customer, nowMs, customer.lastSeenMs),
       }))
       return store.write(imported, { ...event, count: imported.length })
     }

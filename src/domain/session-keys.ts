@@ -1,8 +1,9 @@
 import type { Clock } from '../clock.ts'
 import { openLegacyPayload } from '../crypto/legacy-payload.ts'
-import { unwrapSessionKey, wrapSessionKey } from '../crypto/row-wrap.ts'
+import { unwrapSessionKey, type WrapContext, wrapSessionKey } from '../crypto/row-wrap.ts'
 import type { Random } from '../random.ts'
-import { currentKey, type Ring } from '../store/keyring.ts'
+import type { Keyring } from '../store/keyring.ts'
+import { currentKey } from '../store/ring.ts'
 import type { SessionKeyRow, SessionKeyStore } from '../store/session-keys.ts'
 import type { OldSessionKey } from './import/session-keys.ts'
 
@@ -40,18 +41,21 @@ export type SessionKeys = ReturnType<typeof createSessionKeys>
 
 export function createSessionKeys(deps: {
   store: SessionKeyStore
-  kek: Ring
+  keyring: Keyring
   clock: Clock
   random: Random
   ttlS: number
 }) {
-  const { store, kek, clock, random, ttlS } = deps
-  const currentKek = currentKey(kek)
+  const { store, keyring, clock, random, ttlS } = deps
+
+  function wrap(context: WrapContext, key: Uint8Array, nonce: Uint8Array): string {
+    const { kek } = keyring
+    return wrapSessionKey(currentKey(kek), kek.current, context, key, nonce)
+  }
 
   /** The row of a session key of the old server, which keeps its id, its IV and its times. */
   function adopt({ sessionId, key, iv, clientIp, createdAtMs, expiresAtMs }: OldSessionKey): SessionKeyRow {
-    const context = { suite: 'L0', sessionId, iv } as const
-    const wrappedKey = wrapSessionKey(currentKek, kek.current, context, key, random(NONCE_BYTES))
+    const wrappedKey = wrap({ suite: 'L0', sessionId, iv }, key, random(NONCE_BYTES))
     return { sessionId, wrappedKey, ivHex: iv.toString('hex'), clientIp, createdAtMs, expiresAtMs }
   }
 
@@ -63,8 +67,7 @@ export function createSessionKeys(deps: {
     const sessionId = newSessionId(nowMs, bytes)
     const key = bytes.subarray(ID_RANDOM_BYTES, ID_RANDOM_BYTES + KEY_BYTES)
     const iv = bytes.subarray(ID_RANDOM_BYTES + KEY_BYTES, -NONCE_BYTES)
-    const context = { suite: 'L0', sessionId, iv } as const
-    const wrappedKey = wrapSessionKey(currentKek, kek.current, context, key, bytes.subarray(-NONCE_BYTES))
+    const wrappedKey = wrap({ suite: 'L0', sessionId, iv }, key, bytes.subarray(-NONCE_BYTES))
     const expiresAtS = issuedAtS + ttlS
     const ivHex = iv.toString('hex')
     await store.insert({
@@ -86,7 +89,8 @@ export function createSessionKeys(deps: {
    */
   async function open(row: SessionKeyRow, payload: string): Promise<Opened> {
     const iv = Buffer.from(row.ivHex, 'hex')
-    const key = unwrapSessionKey(kek.keys, { suite: 'L0', sessionId: row.sessionId, iv }, row.wrappedKey)
+    const context = { suite: 'L0', sessionId: row.sessionId, iv } as const
+    const key = unwrapSessionKey(keyring.kek.keys, context, row.wrappedKey)
     const plaintext = key === null || iv.length !== IV_BYTES ? null : openLegacyPayload(key, iv, payload)
     key?.fill(0)
     if (plaintext !== null) return { kind: 'opened', plaintext }

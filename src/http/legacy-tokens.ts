@@ -2,9 +2,11 @@ import fastifyJwt from '@fastify/jwt'
 import type { FastifyInstance } from 'fastify'
 import type { App } from '../app.ts'
 import type { HandOut } from '../domain/session-keys.ts'
+import { memoised } from '../memo.ts'
 
 const PURPOSE = 'hwid_encryption'
 const JTI_BYTES = 16
+const SIGN = { algorithm: 'HS256' as const }
 /** Expiry is judged by the one clock that sessions live by, not by this process's own. */
 const VERIFY = { algorithms: ['HS256' as const], ignoreExpiration: true, ignoreNotBefore: true, cache: false }
 
@@ -39,22 +41,34 @@ function claimsOf(handOut: HandOut, ip: string, jti: string) {
 /** Gives a door the HS256 tokens of the legacy contract. */
 export async function useLegacyTokens(door: FastifyInstance, app: App): Promise<void> {
   const { legacySecrets, random, clock } = app
-  const [secret] = legacySecrets
-  if (secret === undefined) throw new Error('there is a secret to sign with')
-  await door.register(fastifyJwt, { secret, sign: { algorithm: 'HS256' }, verify: VERIFY })
+  const [secret] = legacySecrets()
+  await door.register(fastifyJwt, { secret, sign: SIGN, verify: VERIFY })
 
-  /** The claims of a token that the current secret signed, or one that was retired while its last tokens live. */
+  /** None for the secret that the plugin has: what it made for that one at its start is faster. */
+  const optionsFor = memoised((key: Buffer) =>
+    key.equals(secret) ? {} : { sign: { ...SIGN, key }, verify: { ...VERIFY, key } },
+  )
+
+  /** The claims of a token that the current secret signed, or one before or after it while their tokens live. */
   function claimsIn(token: string): Record<string, unknown> | null {
-    for (const [i, key] of legacySecrets.entries()) {
+    for (const key of legacySecrets()) {
       try {
-        return i === 0 ? door.jwt.verify(token) : door.jwt.verify(token, { ...VERIFY, key })
+        return door.jwt.verify(token, optionsFor(key).verify)
       } catch {}
     }
     return null
   }
 
+  function issue(handOut: HandOut, address: string): string {
+    const [current] = legacySecrets()
+    return door.jwt.sign(
+      claimsOf(handOut, address, random(JTI_BYTES).toString('hex')),
+      optionsFor(current).sign,
+    )
+  }
+
   door.decorate('legacyTokens', {
-    issue: (handOut, address) => door.jwt.sign(claimsOf(handOut, address, random(JTI_BYTES).toString('hex'))),
+    issue,
     sessionIdIn: (token) => {
       const { session_id: sessionId, exp, purpose } = claimsIn(token) ?? {}
       const isOurs = typeof sessionId === 'string' && typeof exp === 'number' && purpose === PURPOSE

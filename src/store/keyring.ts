@@ -1,23 +1,35 @@
 import { createSecretKey, type KeyObject, randomUUID } from 'node:crypto'
 import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fromB64u, toB64u } from '../crypto/encoding.ts'
-import { secretKey32 } from '../crypto/expand.ts'
+import type { Clock } from '../clock.ts'
 import { keyCheckValue } from '../crypto/key-check.ts'
 import { SetupError } from '../errors.ts'
+import { fileState } from '../file-state.ts'
 import type { Random } from '../random.ts'
 import { shellWord } from '../remedy.ts'
+import {
+  newSecret,
+  parseRing,
+  RINGS,
+  type Ring,
+  type RingName,
+  ringOfOne,
+  ringText,
+  settled,
+} from './ring.ts'
 
-const KEY_ID = /^[a-z0-9]{1,16}$/
 const FIRST_KEY_ID = 'k1'
+/** What a lost pepper hashed is found by nobody again. */
+const NEVER_RETIRED: ReadonlySet<RingName> = new Set(['hwid-pepper', 'licence-pepper'])
 
-/** Keys of one purpose by id. `current` makes what is new; the others still open what is old. */
-export type Ring = { readonly current: string; readonly keys: ReadonlyMap<string, KeyObject> }
-
-export const RINGS = ['kek', 'hwid-pepper', 'licence-pepper', 'legacy-jwt'] as const
-export type RingName = (typeof RINGS)[number]
-const RETIRABLE: ReadonlySet<RingName> = new Set(['kek', 'legacy-jwt'])
-export type Keyring = Readonly<Record<RingName, Ring>>
+/**
+ * The keys in force. A ring changes while the process runs, when its next key is current and when its file was read
+ * anew: whoever uses one reads it here at each use, once, and keeps no copy.
+ */
+export type Keyring = { readonly [K in Exclude<RingName, 'kex-s3'>]: Ring } & {
+  /** There where S3 is switched on. */
+  readonly 'kex-s3'?: Ring
+}
 
 /** Check values by `<ring>.<key id>`, as the database holds them. */
 export type KeyChecks = ReadonlyMap<string, string>
@@ -27,52 +39,36 @@ export function ringFile(directory: string, name: RingName): string {
   return join(directory, `${name}.json`)
 }
 
-/** The key that makes what is new. */
-export function currentKey(ring: Ring): KeyObject {
-  const key = ring.keys.get(ring.current)
-  if (key === undefined) throw new Error('a ring holds its current key')
-  return key
+/** The settings that say which rings there are. */
+type RingSettings = {
+  /** The operator's own HS256 secret in place of the ring `legacy-jwt`, as UTF-8. */
+  readonly jwtSecret?: string | undefined
+  /** Whether suite S3 is switched on: it alone needs `kex-s3`. */
+  readonly sealedS3?: boolean | undefined
 }
 
-/** Every key of a ring, the current one first. */
-export function keysOf(ring: Ring): KeyObject[] {
-  return [currentKey(ring), ...[...ring.keys].filter(([id]) => id !== ring.current).map(([, key]) => key)]
+/** The rings that are read from files. */
+export function ringsInFiles({ jwtSecret, sealedS3 = false }: RingSettings): RingName[] {
+  const isElsewhere = (name: RingName) =>
+    (name === 'legacy-jwt' && jwtSecret !== undefined) || (name === 'kex-s3' && !sealedS3)
+  return RINGS.filter((name) => !isElsewhere(name))
+}
+
+/** The check values of the keys of one ring. */
+export function ringChecksOf(name: RingName, { keys }: Ring): [string, string][] {
+  return [...keys].map(([id, key]) => [`${name}.${id}`, keyCheckValue(key, name, id)])
 }
 
 export function keyChecksOf(keyring: Keyring): Map<string, string> {
-  return new Map(
-    RINGS.flatMap((name) =>
-      [...keyring[name].keys].map(([id, key]): [string, string] => [
-        `${name}.${id}`,
-        keyCheckValue(key, name, id),
-      ]),
-    ),
-  )
+  return new Map(Object.entries(keyring).flatMap(([name, ring]) => ringChecksOf(name as RingName, ring)))
 }
 
-function parseRing(file: string, text: string): Ring {
-  const broken = (what: string) =>
-    new SetupError(`${file}: ${what}. Put the file back from a backup of KEYS_DIR.`)
-  let content: unknown
+function parseFile(file: string, name: RingName, text: string): Ring {
   try {
-    content = JSON.parse(text)
-  } catch {
-    throw broken('this is not JSON')
+    return parseRing(name, text)
+  } catch (error) {
+    throw new SetupError(`${file}: ${(error as Error).message}. Put the file back from a backup of KEYS_DIR.`)
   }
-  const { current, keys } = (content ?? {}) as { current?: unknown; keys?: Record<string, unknown> }
-  const entries = Object.entries(keys ?? {}).map(([id, value]): [string, KeyObject] => {
-    const bytes = typeof value === 'string' ? fromB64u(value) : null
-    if (!KEY_ID.test(id) || bytes === null)
-      throw broken(`key "${id}" is not 32 bytes of base64url under a short id`)
-    try {
-      return [id, secretKey32(bytes)]
-    } catch (error) {
-      throw broken(`key "${id}": ${(error as Error).message}`)
-    }
-  })
-  const ring = new Map(entries)
-  if (typeof current !== 'string' || !ring.has(current)) throw broken('"current" names no key')
-  return { current, keys: ring }
 }
 
 function readIfThere(file: string): string | null {
@@ -117,7 +113,7 @@ function makeDirectory(directory: string): void {
 function requireKnownKeys(file: string, name: RingName, ring: Ring, expected: [string, string][]): void {
   const known = expected.map(([key, value]) => ({ id: key.slice(name.length + 1), value }))
   const held = known.filter(({ id }) => ring.keys.has(id))
-  const mayRetire = RETIRABLE.has(name) && (held.length > 0 || known.length === 0)
+  const mayRetire = !NEVER_RETIRED.has(name) && (held.length > 0 || known.length === 0)
   const missing = mayRetire ? undefined : known.find(({ id }) => !ring.keys.has(id))
   const wrong = held.find(
     ({ id, value }) => keyCheckValue(ring.keys.get(id) as KeyObject, name, id) !== value,
@@ -145,54 +141,89 @@ export function readRing(directory: string, name: RingName, checks: KeyChecks): 
         'so none were made.\nCopy KEYS_DIR from the node that has it, or restore it from a backup.',
     )
   if (text === null) return null
-  const ring = parseRing(file, text)
+  const ring = parseFile(file, name, text)
   requireKnownKeys(file, name, ring, expected)
   return ring
 }
+
+type Ports = { readonly random: Random; readonly clock: Clock }
 
 function openRing(
   directory: string,
   name: RingName,
   checks: KeyChecks,
-  random: Random,
+  { random, clock }: Ports,
 ): [Ring, created: boolean] {
   const found = readRing(directory, name, checks)
   if (found !== null) return [found, false]
   const file = ringFile(directory, name)
   makeDirectory(directory)
-  writeOnce(
-    file,
-    `${JSON.stringify({ current: FIRST_KEY_ID, keys: { [FIRST_KEY_ID]: toB64u(random(32)) } })}\n`,
-  )
-  return [parseRing(file, readIfThere(file) ?? ''), true]
+  const first = ringOfOne(FIRST_KEY_ID, newSecret(name, random))
+  writeOnce(file, ringText({ ...first, madeMs: new Map([[FIRST_KEY_ID, clock()]]) }))
+  return [parseFile(file, name, readIfThere(file) ?? ''), true]
+}
+
+/** A ring of the keyring that lies in a file. */
+export class FiledRing {
+  readonly name: RingName
+  readonly file: string
+  readonly #clock: Clock
+  #ring: Ring
+  #state: string
+
+  /** @param state that of the file, taken before it was read. */
+  constructor(file: string, name: RingName, ring: Ring, state: string, clock: Clock) {
+    this.file = file
+    this.name = name
+    this.#clock = clock
+    this.#ring = ring
+    this.#state = state
+  }
+
+  /** The ring in force: the same object until it changes. */
+  get ring(): Ring {
+    this.#ring = settled(this.#ring, this.#clock)
+    return this.#ring
+  }
+
+  /** The state of the file where it is not the one that was read. */
+  changed(): string | undefined {
+    const state = fileState(this.file)
+    return state === this.#state ? undefined : state
+  }
+
+  replace(ring: Ring, state: string): void {
+    this.#ring = ring
+    this.#state = state
+  }
 }
 
 /**
  * Opens the key directory, and makes the keys of a database that has none yet (files 0600 in a directory 0700).
  * @param checks the database's check values; a ring that has any is never made anew.
- * @param jwtSecret the operator's own HS256 secret in place of the ring `legacy-jwt`, as UTF-8.
- * @returns the keys, and the files that were made just now.
+ * @returns the keys, the rings that lie in files, and the files that were made just now.
  * @throws {SetupError} when a key is missing, broken, readable by others, or not the one the database knows.
  */
 export function openKeyring(
-  directory: string,
+  settings: RingSettings & { readonly keysDir: string },
   checks: KeyChecks,
-  { random, jwtSecret }: { random: Random; jwtSecret: string | undefined },
-): { keyring: Keyring; created: string[] } {
+  ports: Ports,
+): { keyring: Keyring; filed: readonly FiledRing[]; created: string[] } {
+  const { keysDir, jwtSecret } = settings
   const created: string[] = []
-  const open = (name: RingName): Ring => {
-    const [ring, isNew] = openRing(directory, name, checks, random)
-    if (isNew) created.push(ringFile(directory, name))
-    return ring
-  }
-  const keyring = {
-    kek: open('kek'),
-    'hwid-pepper': open('hwid-pepper'),
-    'licence-pepper': open('licence-pepper'),
-    'legacy-jwt':
-      jwtSecret === undefined
-        ? open('legacy-jwt')
-        : { current: 'env', keys: new Map([['env', createSecretKey(Buffer.from(jwtSecret, 'utf8'))]]) },
-  }
-  return { keyring, created }
+  const filed = ringsInFiles(settings).map((name) => {
+    const file = ringFile(keysDir, name)
+    const state = fileState(file)
+    const [ring, isNew] = openRing(keysDir, name, checks, ports)
+    if (isNew) created.push(file)
+    return new FiledRing(file, name, ring, isNew ? fileState(file) : state, ports.clock)
+  })
+  const keyring = {}
+  for (const each of filed)
+    Object.defineProperty(keyring, each.name, { enumerable: true, get: () => each.ring })
+  if (jwtSecret !== undefined)
+    Object.assign(keyring, {
+      'legacy-jwt': ringOfOne('env', createSecretKey(Buffer.from(jwtSecret, 'utf8'))),
+    })
+  return { keyring: keyring as Keyring, filed, created }
 }

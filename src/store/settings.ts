@@ -47,7 +47,7 @@ export async function noteKeyChecks(db: Database, known: KeyChecks, checks: KeyC
   const other = fresh.find(([name, value]) => stored.get(name) !== value)
   if (other !== undefined)
     throw new SetupError(
-      `Another node made its own keys for this database a moment ago (${other[0]}).\n` +
-        'Copy its KEYS_DIR to this node and start again.',
+      `Another node made a key of its own for this database a moment ago (${other[0]}).\n` +
+        'Copy its KEYS_DIR to this node.',
     )
 }

@@ -51,7 +51,7 @@ for (const database of DATABASES) {
       }
       const done = await json(env, 'migrate')
       t.equal(done.applied[0], '0000_migrations')
-      t.equal(done.created_keys.length, 4)
+      t.equal(done.created_keys.length, 8)
       t.same(await json(env, 'migrate'), { ...done, applied: [], created_keys: [] })
       t.match((await kunci(env, 'migrate')).stdout, /^The database is up to date\.\n/)
       t.match(await json(env, 'migrate', 'status'), { whole: true, damage: [] })

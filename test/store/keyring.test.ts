@@ -15,16 +15,33 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { createApp, migrateDatabase } from '../../src/app.ts'
+import type { Clock } from '../../src/clock.ts'
 import { type Config, loadConfig } from '../../src/config.ts'
+import { secretKey32 } from '../../src/crypto/expand.ts'
 import { SetupError } from '../../src/errors.ts'
 import { createLogger } from '../../src/log.ts'
 import { pooledRandom } from '../../src/random.ts'
 import { type KeyChecks, keyChecksOf, openKeyring } from '../../src/store/keyring.ts'
+import { idsOf, keysOf, newSecret, parseRing, type Ring, ringText } from '../../src/store/ring.ts'
 import { scratchDirectory, spawnGuarded } from '../support/children.ts'
+import { manualClock } from '../support/clock.ts'
 import { DATABASES } from '../support/databases.ts'
 
-const FILES = ['hwid-pepper.json', 'kek.json', 'legacy-jwt.json', 'licence-pepper.json']
+const FILES = [
+  'hwid-pepper.json',
+  'jwt.json',
+  'kek.json',
+  'kex-s1.json',
+  'kex-s2.json',
+  'lease.json',
+  'legacy-jwt.json',
+  'licence-pepper.json',
+]
 const NO_CHECKS: KeyChecks = new Map()
+const P256_ORDER = 'ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551'
+const THIRD_KEY = Buffer.from('ABCDEFGHIJKLMNOPQRSTUVWXYZ012345').toString('base64url')
+const FROM = '2025-01-01T00:01:00.000Z'
+const OTHER_KEY = Buffer.from('ABCDEF0123456789abcdef0123456789').toString('base64url')
 const GOOD_KEY = Buffer.from('0123456789abcdef0123456789ABCDEF').toString('base64url')
 
 function freshDirectory(t: Pick<Test, 'teardown'>): string {
@@ -33,8 +50,16 @@ function freshDirectory(t: Pick<Test, 'teardown'>): string {
   return join(parent, 'keys')
 }
 
-function open(directory: string, checks = NO_CHECKS, jwtSecret?: string) {
-  return openKeyring(directory, checks, { random: pooledRandom(), jwtSecret })
+function open(
+  directory: string,
+  checks = NO_CHECKS,
+  { clock = manualClock(), ...settings }: { jwtSecret?: string; sealedS3?: boolean; clock?: Clock } = {},
+) {
+  return openKeyring({ keysDir: directory, ...settings }, checks, { random: pooledRandom(), clock })
+}
+
+function key(text: string) {
+  return secretKey32(Buffer.from(text, 'base64url'))
 }
 
 function refusal(work: () => unknown): string {
@@ -66,7 +91,7 @@ t.test('keys are made once, for their owner alone, each 32 bytes of its own', as
   t.equal(modeOf(directory), '700')
   for (const file of FILES) t.equal(modeOf(join(directory, file)), '600', file)
   const keys = Object.values(keyring).flatMap((ring) => [...ring.keys.values()])
-  t.equal(new Set(keys.map((key) => key.export().toString('hex'))).size, 4)
+  t.equal(new Set(keys.map((key) => key.export().toString('hex'))).size, FILES.length)
   t.ok(keys.every((key) => key.symmetricKeySize === 32))
   const again = open(directory)
   t.same(again.created, [])
@@ -82,7 +107,8 @@ t.test('processes that start at once agree on the keys', async (t) => {
     import { pooledRandom } from ${source('random.ts')}
     const [, directory, startMs] = process.argv
     while (Date.now() < Number(startMs));
-    const { keyring } = openKeyring(directory, new Map(), { random: pooledRandom(), jwtSecret: undefined })
+    const ports = { random: pooledRandom(), clock: Date.now }
+    const { keyring } = openKeyring({ keysDir: directory }, new Map(), ports)
     console.log(JSON.stringify([...keyChecksOf(keyring)]))`
   const startMs = String(Date.now() + 1000)
   const answers = await Promise.all(
@@ -154,6 +180,100 @@ t.test('a new key may join its ring; an old one must stay until the database kno
   t.same([...open(directory, keyChecksOf(keyring)).keyring.kek.keys.keys()], ['k2'])
 })
 
+t.test('a next key is current from its time on, and the file is not written for it', async (t) => {
+  const directory = freshDirectory(t)
+  const clock = manualClock(Date.parse(FROM) - 60_000)
+  open(directory)
+  const file = join(directory, 'kek.json')
+  const text = JSON.stringify({
+    ...{ current: 'k1', keys: { k0: THIRD_KEY, k1: GOOD_KEY, k2: OTHER_KEY } },
+    ...{ next: { id: 'k2', from: FROM }, made: { k1: FROM }, retired: { k0: FROM } },
+  })
+  writeFileSync(file, text)
+  const { keyring } = open(directory, NO_CHECKS, { clock })
+  const before = keyring.kek
+  t.same([before.current, idsOf(before)], ['k1', ['k1', 'k2', 'k0']], 'it waits, and opens already')
+  t.equal(keysOf(before)[1]?.export().toString('base64url'), OTHER_KEY)
+  clock.advance(59_999)
+  t.equal(keyring.kek, before, 'one object while nothing changes')
+  clock.advance(1)
+  const after = keyring.kek
+  t.same([after.current, idsOf(after)], ['k2', ['k2', 'k0', 'k1']])
+  t.equal(after.retiredMs.get('k1'), Date.parse(FROM))
+  t.equal(after.next, null)
+  t.equal(keyring.kek, after)
+  t.equal(readFileSync(file, 'utf8'), text)
+  t.equal(open(directory, NO_CHECKS, { clock }).keyring.kek.current, 'k2', 'also where it starts later')
+})
+
+t.test('a file says when its key was made, and is read back as it was written', async (t) => {
+  const directory = freshDirectory(t)
+  const clock = manualClock()
+  const { keyring } = open(directory, NO_CHECKS, { clock })
+  t.same([...keyring.jwt.madeMs], [['k1', clock()]])
+  const next = { id: 'k2', fromMs: clock() + 5 }
+  const whole: Ring = {
+    ...{
+      current: 'k1',
+      keys: new Map([
+        ['k1', key(GOOD_KEY)],
+        ['k2', key(OTHER_KEY)],
+      ]),
+      next,
+    },
+    ...{ madeMs: new Map([['k2', 7]]), retiredMs: new Map([['k2', 0]]) },
+  }
+  t.equal(ringText(parseRing('jwt', ringText(whole))), ringText(whole))
+  t.same(parseRing('jwt', ringText(whole)).next, next)
+})
+
+t.test('a private key of P-256 is a number below its order, drawn anew until it is', async (t) => {
+  const ring = (hex: string) =>
+    JSON.stringify({ current: 'k1', keys: { k1: Buffer.from(hex, 'hex').toString('base64url') } })
+  const lessOne = `${P256_ORDER.slice(0, -1)}0`
+  for (const name of ['lease', 'kex-s2'] as const) {
+    t.equal(parseRing(name, ring(lessOne)).current, 'k1', 'n - 1')
+    for (const hex of [P256_ORDER, `${'f'.repeat(63)}0`])
+      t.throws(() => parseRing(name, ring(hex)), /^key "k1": .* from 1 to n - 1$/)
+    const draws = [P256_ORDER, 'ff'.repeat(32), '00'.repeat(32), lessOne].map((hex) =>
+      Buffer.from(hex, 'hex'),
+    )
+    const drawn = newSecret(name, () => draws.shift() ?? Buffer.alloc(0))
+    t.equal(drawn.export().toString('hex'), lessOne)
+  }
+  t.equal(parseRing('kex-s1', ring(P256_ORDER)).current, 'k1', 'any 32 bytes are a key of X25519')
+})
+
+t.test('a database of an earlier version gets the rings it lacks, and keeps those it has', async (t) => {
+  const directory = freshDirectory(t)
+  const checks = [...keyChecksOf(open(directory).keyring)]
+  const before = contentsOf(directory)
+  const earlier = ['hwid-pepper', 'kek', 'legacy-jwt', 'licence-pepper']
+  const later = FILES.filter((file) => !earlier.includes(file.replace('.json', '')))
+  for (const file of later) rmSync(join(directory, file))
+  const known: KeyChecks = new Map(checks.filter(([name]) => earlier.includes(name.replace('.k1', ''))))
+  const { created } = open(directory, known)
+  t.same(
+    created.toSorted(),
+    later.map((file) => join(directory, file)),
+  )
+  for (const name of earlier) t.equal(contentsOf(directory)[`${name}.json`], before[`${name}.json`])
+})
+
+t.test('the keys of suite S3 are made where it is on, and not looked at where it is off', async (t) => {
+  const directory = freshDirectory(t)
+  t.notOk('kex-s3' in open(directory).keyring)
+  const { keyring, created } = open(directory, NO_CHECKS, { sealedS3: true })
+  t.same(created, [join(directory, 'kex-s3.json')])
+  t.equal(keyring['kex-s3']?.current, 'k1')
+  rmSync(join(directory, 'kex-s3.json'))
+  open(directory, keyChecksOf(keyring))
+  t.match(
+    refusal(() => open(directory, keyChecksOf(keyring), { sealedS3: true })),
+    'kex-s3.json is missing',
+  )
+})
+
 t.test('a file that others can read is refused, with the line that mends it', async (t) => {
   const directory = freshDirectory(t)
   open(directory)
@@ -175,6 +295,8 @@ t.test('a file that is not whole is refused by its name, and left as it is', asy
   open(directory)
   const file = join(directory, 'kek.json')
   const ring = (keys: unknown, current: unknown = 'k1') => JSON.stringify({ current, keys })
+  const ringWith = (more: object) =>
+    JSON.stringify({ current: 'k1', keys: { k1: GOOD_KEY, k2: OTHER_KEY }, ...more })
   const broken: Record<string, string> = {
     'cut off': ring({ k1: GOOD_KEY }).slice(0, -2),
     empty: '',
@@ -191,6 +313,19 @@ t.test('a file that is not whole is refused by its name, and left as it is', asy
     zeroes: ring({ k1: Buffer.alloc(32).toString('base64url') }),
     'an id that is none': ring({ 'K-1': GOOD_KEY }, 'K-1'),
     'no current key': ring({ k1: GOOD_KEY }, 'k2'),
+    ...Object.fromEntries(
+      [
+        null,
+        'k2',
+        {},
+        { id: 'k2' },
+        { id: 'k1', from: FROM },
+        { id: 'k3', from: FROM },
+        { id: 'k2', from: 5 },
+      ].map((next) => [`next ${JSON.stringify(next)}`, ringWith({ next })]),
+    ),
+    'a time in words': ringWith({ made: { k1: 'today' } }),
+    'a time without zone': ringWith({ retired: { k2: '2025-01-01T00:00:00' } }),
   }
   for (const [what, content] of Object.entries(broken)) {
     writeFileSync(file, content)
@@ -204,13 +339,13 @@ t.test('a file that is not whole is refused by its name, and left as it is', asy
 t.test('JWT_SECRET takes the place of its ring, which is neither made nor looked at', async (t) => {
   const directory = freshDirectory(t)
   const secret = 'the secret of the old server'
-  const { keyring, created } = open(directory, NO_CHECKS, secret)
+  const { keyring, created } = open(directory, NO_CHECKS, { jwtSecret: secret })
   t.equal(keyring['legacy-jwt'].keys.get(keyring['legacy-jwt'].current)?.export().toString(), secret)
-  t.equal(created.length, 3)
+  t.equal(created.length, FILES.length - 1)
   t.notOk(existsSync(join(directory, 'legacy-jwt.json')))
   const checks = keyChecksOf(open(directory).keyring)
   rmSync(join(directory, 'legacy-jwt.json'))
-  open(directory, checks, secret)
+  open(directory, checks, { jwtSecret: secret })
 })
 
 t.test('a directory that cannot be made is refused', async (t) => {
@@ -249,7 +384,7 @@ for (const { name, freshConfig } of DATABASES)
     t.test('an emptied KEYS_DIR stops start and migrate, and stays empty', async (t) => {
       const config = await inUse(t)
       const keys = contentsOf(config.keysDir)
-      t.equal(Object.keys(keys).length, 4)
+      t.equal(Object.keys(keys).length, FILES.length)
       rmSync(config.keysDir, { recursive: true })
       mkdirSync(config.keysDir, { mode: 0o700 })
       t.match(await refusalOf(start(config)), `${join(config.keysDir, 'kek.json')} is missing`)
@@ -284,7 +419,7 @@ for (const { name, freshConfig } of DATABASES)
 
     t.test('JWT_SECRET may come and go', async (t) => {
       const config = await inUse(t, { JWT_SECRET: 'the secret of the old server' })
-      t.equal(Object.keys(contentsOf(config.keysDir)).length, 3)
+      t.equal(Object.keys(contentsOf(config.keysDir)).length, FILES.length - 1)
       const without = loadConfig({
         DATA_DIR: config.dataDir,
         DATABASE_URL: config.databaseUrl,

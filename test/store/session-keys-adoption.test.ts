@@ -241,8 +241,8 @@ for (const { name, open } of SERVERS)
 
     t.test('has its plain keys wrapped, each for its own row', async (t) => {
       const rows = await oldRows(old)
-      const ports = { random: pooledRandom(), jwtSecret: undefined }
-      const { keys } = openKeyring(old.config.keysDir, new Map(), ports).keyring.kek
+      const ports = { random: pooledRandom(), clock: Date.now }
+      const { keys } = openKeyring(old.config, new Map(), ports).keyring.kek
       for (const row of rows.slice(0, 3)) {
         t.match(row.session_key, /^w1\.L0\.k1\.[\w-]{80}$/)
         t.equal(row.session_iv, IV)
