@@ -38,6 +38,7 @@ import { adoptSessionKeys, type WrapPlainRow } from './store/engine/session-keys
 import { SqliteDatabase } from './store/engine/sqlite.ts'
 import { eventStore } from './store/events.ts'
 import { importStore } from './store/imports.ts'
+import { createKeyWatch } from './store/key-watch.ts'
 import { type Keyring, keyChecksOf, openKeyring } from './store/keyring.ts'
 import { licenceStore } from './store/licences.ts'
 import { openOldServer } from './store/old-server/open.ts'
@@ -157,12 +158,17 @@ export async function createApp(config: Config, ports: Ports) {
         : undefined
     requireWholeSchema(updated === undefined ? status : await schemaStatus(db, db.dialect))
     const keys = updated ?? (await openKeys(db, config, { random, clock }))
-    const { keyring, created: createdKeys } = keys
+    const { keyring, filed, created: createdKeys } = keys
     return {
       config,
       createdKeys,
       /** Of the legacy contract's tokens as they are now: the first signs, all verify. */
       legacySecrets: () => secretsOf(keyring['legacy-jwt']),
+      keyWatch: createKeyWatch({
+        ...{ db, directory: config.keysDir, filed },
+        onReload: (ring) => logger.info({ event: 'keys.reloaded', ring }),
+        onError: (ring, error) => logger.error({ event: 'keys.not_reloaded', ring, err: error }),
+      }),
       ...createServices(config, { logger, random, clock }, db, keyring),
     }
   } catch (error) {

@@ -134,6 +134,7 @@ export async function startServer(app: App): Promise<{ url: string; close(): Pro
       cause: error,
     })
   }
+  const keyWatch = app.keyWatch.start()
   const paths = tlsPaths(app)
   const watch =
     paths === undefined
@@ -147,6 +148,7 @@ export async function startServer(app: App): Promise<{ url: string; close(): Pro
     close: async () => {
       watch?.close()
       await server.close()
+      await keyWatch.stop()
     },
   }
 }

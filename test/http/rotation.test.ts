@@ -1,30 +1,80 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { createHmac } from 'node:crypto'
+import { chmodSync, cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { createApp } from '../../src/app.ts'
 import type { Config } from '../../src/config.ts'
+import { createServer } from '../../src/http/server.ts'
+import { createLogger } from '../../src/log.ts'
+import { manualClock } from '../support/clock.ts'
 import { DATABASES } from '../support/databases.ts'
-import { ACTOR, encrypt, handOut, openBench, postCheck, runProgram } from '../support/legacy.ts'
+import { install, serve, sql } from '../support/installation.ts'
+import {
+  ACTOR,
+  type Bench,
+  claimsOf,
+  encrypt,
+  handOut,
+  openBench,
+  postCheck,
+  runProgram,
+} from '../support/legacy.ts'
+import { wireClient } from '../support/wire-client.ts'
 
 const HWID = '1234567890'
 const NO_LIMITS = { RATE_LIMIT_PER_MINUTE: '0' }
 
-type RingFile = { current: string; keys: Record<string, string> }
+type RingFile = {
+  current: string
+  keys: Record<string, string>
+  next?: { id: string; from: string } | undefined
+}
 
 function editRing({ keysDir }: Config, name: string, edit: (ring: RingFile) => void): void {
   const file = join(keysDir, `${name}.json`)
   const ring: RingFile = JSON.parse(readFileSync(file, 'utf8'))
   edit(ring)
-  writeFileSync(file, JSON.stringify(ring), { mode: 0o600 })
+  writeFileSync(`${file}.new`, JSON.stringify(ring), { mode: 0o600 })
+  renameSync(`${file}.new`, file)
 }
+
+const secondKey = (name: string) => Buffer.from(`${name} second key`.padEnd(32, '.')).toString('base64url')
 
 function addKey(config: Config, name: string): void {
   editRing(config, name, (ring) => {
-    ring.keys.k2 = Buffer.from(`${name} second key`.padEnd(32, '.')).toString('base64url')
+    ring.keys.k2 = secondKey(name)
     ring.current = 'k2'
   })
 }
 
+function addNext(config: Config, name: string, fromMs: number): void {
+  editRing(config, name, (ring) => {
+    ring.keys.k2 = secondKey(name)
+    ring.next = { id: 'k2', from: new Date(fromMs).toISOString() }
+  })
+}
+
 const removeFirst = (config: Config, name: string) => editRing(config, name, ({ keys }) => delete keys.k1)
+
+/** A server with one customer, whose log is kept; what it rotates it learns when it is told to look. */
+async function openLogged(t: Pick<Test, 'teardown'>, config: Config) {
+  const clock = manualClock(Date.now())
+  const lines: Record<string, unknown>[] = []
+  const write = (line: string) => void lines.push(JSON.parse(line))
+  const app = await createApp(config, { logger: createLogger('info', { destination: { write } }), clock })
+  const server = await createServer(app)
+  t.teardown(async () => {
+    await server.close()
+    await app.close()
+  })
+  const of = (event: string) => lines.filter((line) => line.event === event)
+  return { app, server, clock, config, of }
+}
+
+async function addCustomer({ app }: Bench): Promise<void> {
+  await app.products.create(ACTOR, 'demo', 'Demo')
+  await app.licences.create(ACTOR, { productCode: 'demo', customer: 'A', expiresAtMs: null, hwid: HWID })
+}
 
 for (const { name, freshConfig } of DATABASES) {
   t.test(`${name}: keys are rotated with overlap, and no living session is refused`, async (t) => {
@@ -68,3 +118,147 @@ for (const { name, freshConfig } of DATABASES) {
     await t.rejects(openBench(t, bench.config), /hwid-pepper\.json: key "k1" is missing/)
   })
 }
+
+for (const database of DATABASES) {
+  t.test(`${database.name}: a running server goes over to a next key at its time, under load`, async (t) => {
+    const { config } = await install(t, database)
+    const bench = await openLogged(t, config)
+    await addCustomer(bench)
+    const { clock, app } = bench
+    const old = await handOut(bench)
+    const check = async (session: typeof old) =>
+      (await postCheck(bench, session.token, { hwid: encrypt(session.claims, HWID) })).json()
+
+    const fromMs = clock() + 60_000
+    for (const ring of ['kek', 'legacy-jwt']) addNext(config, ring, fromMs)
+    const programs: Promise<{ statusCode: number; body: string }>[] = []
+    const load = () => programs.push(...Array.from({ length: 8 }, () => runProgram(bench, HWID)))
+    load()
+    await app.keyWatch.look()
+    t.same(
+      bench
+        .of('keys.reloaded')
+        .map(({ ring }) => ring)
+        .sort(),
+      ['kek', 'legacy-jwt'],
+    )
+    await app.keyWatch.look()
+    t.equal(bench.of('keys.reloaded').length, 2, 'it reads what changed, once')
+    load()
+    const waiting = await handOut(bench)
+    clock.advance(59_999)
+    load()
+    const last = await handOut(bench)
+    clock.advance(1)
+    load()
+    const first = await handOut(bench)
+    for (const { statusCode, body } of await Promise.all(programs))
+      t.match({ statusCode, body }, { statusCode: 200, body: /"status":"success"/ })
+    const rows = await sql({ config, env: {} }, 'SELECT session_id, session_key FROM session_keys')
+    const kekOf = ({ claims }: typeof old) =>
+      String(rows.find((row) => row.session_id === claims.session_id)?.session_key).split('.')[2]
+    t.same([old, waiting, last, first].map(kekOf), ['k1', 'k1', 'k1', 'k2'])
+    for (const session of [old, waiting, last, first]) t.match(await check(session), { status: 'success' })
+
+    for (const ring of ['kek', 'legacy-jwt']) {
+      editRing(config, ring, (file) => {
+        file.current = 'k2'
+        file.next = undefined
+        delete file.keys.k1
+      })
+    }
+    await app.keyWatch.look()
+    t.equal(
+      (await postCheck(bench, last.token, { hwid: '' })).statusCode,
+      401,
+      'the old secret is worth nothing',
+    )
+    t.match(await check(first), { status: 'success' })
+    t.match((await runProgram(bench, HWID)).json(), { status: 'success' })
+  })
+
+  t.test(
+    `${database.name}: a key file that a start would refuse changes nothing until it is mended`,
+    async (t) => {
+      const { config } = await install(t, database)
+      const bench = await openLogged(t, config)
+      await addCustomer(bench)
+      const { app } = bench
+      const file = join(config.keysDir, 'kek.json')
+      const whole = readFileSync(file, 'utf8')
+      const damage: [RegExp, () => void][] = [
+        [/kek\.json: this is not JSON\. Put the file back/, () => writeFileSync(file, whole.slice(0, -9))],
+        [
+          /kek\.json: key "k1" is missing\.\nCopy KEYS_DIR/,
+          () => writeFileSync(file, whole.replaceAll('k1', 'k9')),
+        ],
+        [/Run: chmod 600 /, () => chmodSync(file, 0o644)],
+        [/kek\.json is missing/, () => renameSync(file, `${file}.away`)],
+      ]
+      for (const [i, [message, spoil]] of damage.entries()) {
+        spoil()
+        for (let looks = 0; looks < 3; looks++) await app.keyWatch.look()
+        const told = bench.of('keys.not_reloaded')
+        t.equal(told.length, i + 1, 'it is said once')
+        t.match(told[i], { ring: 'kek', level: 50, err: { message } })
+        t.match((await runProgram(bench, HWID)).json(), { status: 'success' })
+      }
+      t.notMatch(JSON.stringify(bench.of('keys.not_reloaded')), JSON.parse(whole).keys.k1)
+      t.same(bench.of('keys.reloaded'), [])
+      writeFileSync(file, whole, { mode: 0o600 })
+      await app.keyWatch.look()
+      t.same(
+        bench.of('keys.reloaded').map(({ ring }) => ring),
+        ['kek'],
+      )
+    },
+  )
+
+  t.test(
+    `${database.name}: of two nodes with a next key of their own one goes over, and says so`,
+    async (t) => {
+      const { config } = await install(t, database)
+      const here = await openLogged(t, config)
+      await addCustomer(here)
+      const otherDir = join(config.dataDir, 'other-keys')
+      cpSync(config.keysDir, otherDir, { recursive: true })
+      const there = await openLogged(t, { ...config, keysDir: otherDir })
+      for (const { config, clock } of [here, there]) addNext(config, 'kek', clock() + 60_000)
+      editRing(there.config, 'kek', ({ keys }) => {
+        keys.k2 = secondKey('kek of the other node')
+      })
+      await Promise.all([here, there].map(({ app }) => app.keyWatch.look()))
+      const winners = [here, there].filter(({ of }) => of('keys.reloaded').length === 1)
+      const losers = [here, there].filter(({ of }) => of('keys.not_reloaded').length === 1)
+      t.same([winners.length, losers.length], [1, 1])
+      t.match(losers[0]?.of('keys.not_reloaded'), [{ err: { message: /Copy (its )?KEYS_DIR/ } }])
+      for (const { clock } of [here, there]) clock.advance(60_000)
+      for (const bench of [here, there])
+        t.match(
+          (await runProgram(bench, HWID)).json(),
+          { status: 'success' },
+          'each goes on with what it has',
+        )
+    },
+  )
+}
+
+t.test('every worker of a running service takes a changed key file over by itself', async (t) => {
+  const [sqlite] = DATABASES
+  const installation = await install(t, sqlite!, { WORKERS: '2' })
+  const running = await serve(t, installation)
+  await running.kunci.waitForLine(/"server\.listening"/)
+  addNext(installation.config, 'legacy-jwt', Date.now() - 1)
+  for (const worker of [1, 2])
+    await running.kunci.waitForLine(new RegExp(`"worker":${worker},.*"keys\\.reloaded","ring":"legacy-jwt"`))
+  const { text } = await wireClient(running.url).handOut()
+  const token: string = JSON.parse(text).session_token
+  const [head, payload, signature] = token.split('.')
+  t.ok(claimsOf(token).session_id)
+  t.equal(
+    createHmac('sha256', Buffer.from(secondKey('legacy-jwt'), 'base64url'))
+      .update(`${head}.${payload}`)
+      .digest('base64url'),
+    signature,
+  )
+})
