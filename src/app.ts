@@ -8,6 +8,7 @@ import { createCounters } from './domain/counters.ts'
 import { createDevices } from './domain/devices.ts'
 import { createEvents } from './domain/events.ts'
 import { createImports } from './domain/imports.ts'
+import { createKeyPairs } from './domain/key-pairs.ts'
 import { createLicenceKeys } from './domain/licence-keys.ts'
 import { createLicences } from './domain/licences.ts'
 import { createLimits } from './domain/limits.ts'
@@ -218,6 +219,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
     limits,
     products,
     sessionKeys,
+    keyPairs: createKeyPairs({ keyring }),
     licences,
     licenceKeys: createLicenceKeys({
       ...{ store: licenceRows, find: licences.find, events, recognition, random },

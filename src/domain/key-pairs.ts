@@ -1,0 +1,49 @@
+import { ed25519Key, p256SigningKey, type SigningKey } from '../crypto/jwk.ts'
+import { type StaticKey, staticKey } from '../crypto/kex.ts'
+import type { SealedSuite } from '../crypto/suites.ts'
+import { memoised } from '../memo.ts'
+import type { Keyring } from '../store/keyring.ts'
+import { keysOf, type Ring } from '../store/ring.ts'
+
+const RING_OF = { S1: 'kex-s1', S2: 'kex-s2', S3: 'kex-s3' } as const
+
+function perRing<T>(derive: (secret: Buffer) => T): (ring: Ring) => readonly T[] {
+  return memoised((ring) =>
+    keysOf(ring).map((key) => {
+      const secret = key.export()
+      const pair = derive(secret)
+      secret.fill(0)
+      return pair
+    }),
+  )
+}
+
+export type KeyPairs = ReturnType<typeof createKeyPairs>
+
+/**
+ * The key pairs of the sealed suites, worked out once for each ring that is in force. Each list begins with the current
+ * key; the next one follows where one waits, then those that were current before.
+ */
+export function createKeyPairs({ keyring }: { keyring: Keyring }) {
+  const jwtPairs = perRing(ed25519Key)
+  const leasePairs = perRing(p256SigningKey)
+  const kexPairs = {
+    S1: perRing((secret) => staticKey('S1', secret)),
+    S2: perRing((secret) => staticKey('S2', secret)),
+    S3: perRing((secret) => staticKey('S3', secret)),
+  } as const
+
+  /** The key-exchange keys of a suite; none of one that is switched off. */
+  function kex(suite: SealedSuite): readonly StaticKey[] {
+    const ring = keyring[RING_OF[suite]]
+    return ring === undefined ? [] : kexPairs[suite](ring)
+  }
+
+  return {
+    kex,
+    /** Ed25519, for the tokens of sessions. */
+    jwt: (): readonly SigningKey[] => jwtPairs(keyring.jwt),
+    /** P-256, for leases. */
+    lease: (): readonly SigningKey[] => leasePairs(keyring.lease),
+  }
+}
