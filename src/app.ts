@@ -6,14 +6,21 @@ import { createChecks } from './domain/checks.ts'
 import { createCleanup } from './domain/cleanup.ts'
 import { createCounters } from './domain/counters.ts'
 import { createDevices } from './domain/devices.ts'
-import { createEvents } from './domain/events.ts'
+import { createEvents, type Events } from './domain/events.ts'
 import { createImports } from './domain/imports.ts'
-import { createKeyPairs } from './domain/key-pairs.ts'
+import { createKeyPairs, type KeyPairs } from './domain/key-pairs.ts'
+import { createLeases } from './domain/leases.ts'
 import { createLicenceKeys } from './domain/licence-keys.ts'
 import { createLicences } from './domain/licences.ts'
-import { createLimits } from './domain/limits.ts'
-import { createProducts } from './domain/products.ts'
-import { createRecognition } from './domain/recognition.ts'
+import { createLimits, type Limits } from './domain/limits.ts'
+import { createProducts, type Products } from './domain/products.ts'
+import { createRecognition, type Recognition } from './domain/recognition.ts'
+import { createAdmission } from './domain/sealed/admission.ts'
+import { createCalls } from './domain/sealed/calls.ts'
+import { createEnvelopes } from './domain/sealed/envelopes.ts'
+import { createHandshakes } from './domain/sealed/handshakes.ts'
+import { createMachines } from './domain/sealed/machines.ts'
+import { createOperations } from './domain/sealed/operations.ts'
 import { createSessionKeys } from './domain/session-keys.ts'
 import { createTokens } from './domain/tokens.ts'
 import { SetupError } from './errors.ts'
@@ -37,16 +44,18 @@ import {
 import { MysqlDatabase } from './store/engine/mysql.ts'
 import { adoptSessionKeys, type WrapPlainRow } from './store/engine/session-keys-adoption.ts'
 import { SqliteDatabase } from './store/engine/sqlite.ts'
+import { enrolmentStore } from './store/enrolments.ts'
 import { eventStore } from './store/events.ts'
 import { importStore } from './store/imports.ts'
 import { createKeyWatch } from './store/key-watch.ts'
 import { type Keyring, keyChecksOf, openKeyring } from './store/keyring.ts'
 import { licenceStore } from './store/licences.ts'
+import { type MessageStore, messageStore } from './store/messages.ts'
 import { openOldServer } from './store/old-server/open.ts'
 import { productStore } from './store/products.ts'
 import { currentKey, keysOf, type Ring } from './store/ring.ts'
-import { sessionKeyStore } from './store/session-keys.ts'
-import { noteKeyChecks, pinger, readKeyChecks } from './store/settings.ts'
+import { type SessionKeyStore, sessionKeyStore } from './store/session-keys.ts'
+import { issuerOf, noteKeyChecks, pinger, readKeyChecks } from './store/settings.ts'
 import { tokenStore } from './store/tokens.ts'
 
 /** What a test or an embedder may put in the place of the real thing. */
@@ -170,7 +179,10 @@ export async function createApp(config: Config, ports: Ports) {
         onReload: (ring) => logger.info({ event: 'keys.reloaded', ring }),
         onError: (ring, error) => logger.error({ event: 'keys.not_reloaded', ring, err: error }),
       }),
-      ...createServices(config, { logger, random, clock }, db, keyring),
+      ...createServices(config, { logger, random, clock }, db, {
+        keyring,
+        issuer: config.issuer ?? (await issuerOf(db, random)),
+      }),
     }
   } catch (error) {
     await db.close()
@@ -183,8 +195,12 @@ const secretsOf = memoised((ring: Ring): readonly [Buffer, ...Buffer[]] => {
   return [currentKey(ring).export(), ...others.map((key) => key.export())]
 })
 
-function createServices(config: Config, ports: Required<Ports>, db: Database, keyring: Keyring) {
+/** What this installation is known and trusted by. */
+type Identity = { readonly keyring: Keyring; readonly issuer: string }
+
+function createServices(config: Config, ports: Required<Ports>, db: Database, identity: Identity) {
   const { logger, clock, random } = ports
+  const { keyring, issuer } = identity
   const onError = (error: unknown) => logger.error({ event: 'background.failed', err: error })
   const sessionKeyRows = sessionKeyStore(db)
   const licenceRows = licenceStore(db)
@@ -209,7 +225,9 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
     store: checkStore(db),
     ...{ sessionKeys, recognition, products, limits, events, clock, singleUse: config.legacySingleUse },
   })
-  const cleanup = createCleanup({ store: sessionKeyRows, blocks, clock, onError })
+  const messages = messageStore(db)
+  const keyPairs = createKeyPairs({ keyring })
+  const cleanup = createCleanup({ store: sessionKeyRows, messages, blocks, clock, onError })
   return {
     logger,
     clock,
@@ -219,7 +237,11 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
     limits,
     products,
     sessionKeys,
-    keyPairs: createKeyPairs({ keyring }),
+    keyPairs,
+    issuer,
+    ...createSealed(config, ports, db, identity, {
+      ...{ sessionKeyRows, messages, keyPairs, products, recognition, limits, events, onError },
+    }),
     licences,
     licenceKeys: createLicenceKeys({
       ...{ store: licenceRows, find: licences.find, events, recognition, random },
@@ -239,5 +261,44 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, ke
       await events.close().catch(onError)
       await db.close()
     },
+  }
+}
+
+type SealedNeeds = {
+  readonly sessionKeyRows: SessionKeyStore
+  readonly messages: MessageStore
+  readonly keyPairs: KeyPairs
+  readonly products: Products
+  readonly recognition: Recognition
+  readonly limits: Limits
+  readonly events: Events
+  readonly onError: (error: unknown) => void
+}
+
+/** The sealed suites: handshakes, and the calls that follow them. */
+function createSealed(
+  config: Config,
+  { clock, random }: Required<Ports>,
+  db: Database,
+  { keyring, issuer }: Identity,
+  { sessionKeyRows, messages, keyPairs, products, recognition, limits, events, onError }: SealedNeeds,
+) {
+  const { leaseTtlS: ttlS, leaseGraceS: graceS, leaseRunS: runS, checkAgainAfterS } = config
+  const judge = createAdmission({
+    store: enrolmentStore(db),
+    machines: createMachines({ keyring }),
+    ...{ products, recognition, limits, events, clock, random },
+  })
+  const leases = createLeases({ keyPairs, issuer, terms: { ttlS, graceS, runS }, clock, random })
+  return {
+    handshakes: createHandshakes({
+      store: sessionKeyRows,
+      ...{ keyring, keyPairs, clock, random, ttlS: config.sessionKeyTtlS },
+    }),
+    calls: createCalls({
+      envelopes: createEnvelopes({ sessions: sessionKeyRows, keyring, clock, random }),
+      operations: createOperations({ judge, leases, events, clock, random, checkAgainAfterS }),
+      ...{ messages, limits, clock, onError },
+    }),
   }
 }

@@ -77,6 +77,11 @@ export function asTimeZone(text: string): string {
   }
 }
 
+function asIssuer(text: string): string {
+  if (/^[\x21-\x7e]{1,200}$/.test(text)) return text
+  throw new Error('must be a name without spaces, such as https://licences.example')
+}
+
 function isCidr(text: string): boolean {
   const [, address = '', prefix = '0'] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text) ?? []
   return isIP(address) !== 0 && Number(prefix) <= (isIP(address) === 4 ? 32 : 128)
@@ -132,6 +137,41 @@ export const SETTINGS = {
     fallback: '300',
     parse: asInteger(1, 86_400),
     doc: 'Seconds a session key lives.',
+  }),
+  issuer: optional({
+    env: 'ISSUER',
+    parse: asIssuer,
+    doc: 'Who signs tokens and leases, as they name it. Default: urn:kunci: and a random id that is kept in the database.',
+  }),
+  sealedS3: setting({
+    env: 'SEALED_S3',
+    fallback: 'false',
+    parse: asBoolean,
+    doc: 'Whether suite S3, which resists quantum computers too, is served beside S1 and S2.',
+  }),
+  checkAgainAfterS: setting({
+    env: 'CHECK_AGAIN_AFTER_S',
+    fallback: '120',
+    parse: asInteger(10, 86_400),
+    doc: 'Seconds after which a sealed check tells its client to ask again; each is told up to a tenth more or less.',
+  }),
+  leaseTtlS: setting({
+    env: 'LEASE_TTL_S',
+    fallback: '604800',
+    parse: asInteger(60, 31_622_400),
+    doc: 'Seconds a lease is good. It never outlives its licence.',
+  }),
+  leaseGraceS: setting({
+    env: 'LEASE_GRACE_S',
+    fallback: '259200',
+    parse: asInteger(0, 31_622_400),
+    doc: 'Seconds a tool goes on running, with a warning, after its lease has ended.',
+  }),
+  leaseRunS: setting({
+    env: 'LEASE_RUN_S',
+    fallback: '360000',
+    parse: asInteger(60, 31_622_400),
+    doc: 'Seconds a tool may run under one lease, whatever its clock says.',
   }),
   jwtSecret: optional({
     env: 'JWT_SECRET',

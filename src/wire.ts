@@ -14,8 +14,6 @@ export const LEGACY_ERROR = {
   notFound: { status: 'error', message: 'Access denied (HWID Not Found).', code: 'NOT_FOUND' },
   tooManyChecks: { status: 'error', message: 'Too many requests.', retry_after: 60 },
   tooManyHandOuts: { error: 'Too many requests', retry_after: 60 },
-  /** A body that names a sealed suite is never answered by the legacy contract. */
-  suiteRefused: { success: false, v: 1, error: 'kex' },
 } as const
 
 export const HandOutReply = Type.Object({

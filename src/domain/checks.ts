@@ -9,6 +9,7 @@ import type { Limits } from './limits.ts'
 import type { Products } from './products.ts'
 import type { Machine, Recognition } from './recognition.ts'
 import type { SessionKeys } from './session-keys.ts'
+import { textsFor } from './texts.ts'
 
 const SEEN_EVERY_MS = 60_000
 const PREFIX_SYMBOLS = 5
@@ -37,15 +38,6 @@ function prefixOf(licenceKey: string | undefined): string | null {
 }
 
 export type Checks = ReturnType<typeof createChecks>
-
-function textsFor(licence: Licence, product: Product): LegacyTexts {
-  return {
-    sk: licence.sk ?? product.sk,
-    sck: licence.sck ?? product.sck,
-    maintenance: licence.maintenance ?? product.maintenance,
-    status1Text: licence.status1Text ?? product.status1Text,
-  }
-}
 
 function actorOf({ address }: LegacyCheck): Actor & { address: string } {
   return { name: 'client', address }

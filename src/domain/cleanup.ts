@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { BlockStore } from '../store/blocks.ts'
+import type { MessageStore } from '../store/messages.ts'
 import type { SessionKeyStore } from '../store/session-keys.ts'
 
 const EVERY_MS = 60_000
@@ -7,28 +8,41 @@ const BATCH_ROWS = 5000
 const RUN_MAX_MS = 30_000
 /** A row is kept a minute beyond its end, so that whoever comes late is still told that his session expired. */
 const GRACE_MS = 60_000
+/** How long a client may ask again, in another session, for what it asked already. */
+const IDEMPOTENT_MS = 24 * 60 * 60_000
 
 export type Cleanup = ReturnType<typeof createCleanup>
 
-/** Removes session keys that are long over, wherever no EVENT of the database does it, and blocks that have ended. */
+/**
+ * Removes session keys and messages that are long over, wherever no EVENT of the database does it, blocks that have
+ * ended, and answers that nobody asks for again.
+ */
 export function createCleanup(deps: {
   store: SessionKeyStore
+  messages: MessageStore
   blocks: BlockStore
   clock: Clock
   onError: (error: unknown) => void
 }) {
-  const { store, blocks, clock, onError } = deps
+  const { store, messages, blocks, clock, onError } = deps
   let running: Promise<unknown> = Promise.resolve()
   let isStopped = false
 
   /** Removes in batches until none is left, 30 seconds have passed or it is stopped. @returns how many rows went. */
-  async function run(): Promise<number> {
+  async function inBatches(removeExpired: SessionKeyStore['removeExpired']): Promise<number> {
     let removed = 0
     for (const startMs = performance.now(); !isStopped && performance.now() - startMs < RUN_MAX_MS; ) {
-      const batch = await store.removeExpired(clock() - GRACE_MS, BATCH_ROWS)
+      const batch = await removeExpired(clock() - GRACE_MS, BATCH_ROWS)
       removed += batch
       if (batch < BATCH_ROWS) break
     }
+    return removed
+  }
+
+  /** @returns how many session keys went; their messages go with them. */
+  async function run(): Promise<number> {
+    const removed = await inBatches(store.removeExpired)
+    await inBatches(messages.removeExpired)
     return removed
   }
 
@@ -37,6 +51,7 @@ export function createCleanup(deps: {
     const timer = setInterval(() => {
       running = (async () => {
         await blocks.removeEnded(clock())
+        await messages.removeIdempotent(clock() - IDEMPOTENT_MS)
         if (!(await store.hasLivingEvent())) await run()
       })().catch(onError)
     }, EVERY_MS).unref()

@@ -17,6 +17,7 @@ export const LIMITS = {
   hand_out: { max: 20, windowMs: MINUTE_MS },
   hand_out_subnet: { max: 600, windowMs: MINUTE_MS },
   check: { max: 10, windowMs: MINUTE_MS },
+  session_call: { max: 60, windowMs: MINUTE_MS },
   refused_token: { max: 30, windowMs: MINUTE_MS },
   unknown_licence: { max: 5, windowMs: 15 * MINUTE_MS },
   licence_prefix: { max: 30, windowMs: HOUR_MS },
@@ -72,9 +73,16 @@ export function createLimits(deps: {
     return counter
   }
 
+  /** How long this address, which guessed too often, is still blocked: in ms, 0 where it is not. */
+  async function blockedForMs(address: string): Promise<number> {
+    if (isOff) return 0
+    const nowMs = clock()
+    return ((await blocks.find(addressKey(address), nowMs)) ?? nowMs) - nowMs
+  }
+
   /** Whether this address guessed too often. Never asked about an enrolled machine that may run. */
   async function isBlocked(address: string): Promise<boolean> {
-    return !isOff && (await blocks.find(addressKey(address), clock())) !== null
+    return (await blockedForMs(address)) > 0
   }
 
   /** Counts a check for something unknown, and blocks the address when there were too many. */
@@ -91,5 +99,5 @@ export function createLimits(deps: {
     await blocks.block(key, nowMs + BLOCK_MS, nowMs, events.build('address_blocked', actor))
   }
 
-  return { allows, isBlocked, countUnknown }
+  return { allows, blockedForMs, isBlocked, countUnknown }
 }

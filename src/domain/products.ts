@@ -114,5 +114,10 @@ export function createProducts(deps: {
     return legacyProductAmong(await recent(), legacyProduct)
   }
 
-  return { create, update, find, legacy, list: () => store.all() }
+  /** The product of a tool that asks, or `null` where none has this code. */
+  async function ofTool(code: string): Promise<Product | null> {
+    return (await recent()).find((product) => product.code === code) ?? null
+  }
+
+  return { create, update, find, legacy, ofTool, list: () => store.all() }
 }

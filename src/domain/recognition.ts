@@ -121,11 +121,14 @@ export function createRecognition(deps: { store: LicenceStore; keyring: Keyring;
   async function selectedBy(licenceKey: string): Promise<BoundLicence[]> {
     const key = parseLicenceKey(licenceKey)
     if (key === null) return []
-    const hashes = keysOf(keyring['licence-pepper']).map((pepper) =>
-      licenceKeyAtRest(pepper, key).toString('hex'),
-    )
-    return (await Promise.all(hashes.map((hash) => store.findByKey(hash)))).filter((bound) => bound !== null)
+    const found = await Promise.all(keyHashesOf(key).map((hash) => store.findByKey(hash)))
+    return found.filter((bound) => bound !== null)
   }
 
-  return { machineOf, keyHash, newDevice, importedAs, importedDevice, volumeOf, candidatesFor }
+  /** What the database may know a licence key by: one hash for each pepper. */
+  function keyHashesOf(key: LicenceKey): string[] {
+    return keysOf(keyring['licence-pepper']).map((pepper) => licenceKeyAtRest(pepper, key).toString('hex'))
+  }
+
+  return { machineOf, keyHash, keyHashesOf, newDevice, importedAs, importedDevice, volumeOf, candidatesFor }
 }

@@ -1,4 +1,6 @@
 import { AppError } from '../errors.ts'
+import type { Licence } from '../store/licences.ts'
+import type { LegacyTexts, Product } from '../store/products.ts'
 
 /** What an operator may write, in characters, as wide as the columns are. */
 const LIMITS = {
@@ -32,5 +34,15 @@ export function requireTexts(
     if ([...text].length > max) refuse(`the ${name} is longer than ${max} characters`)
     if (ONE_LINE.has(name) && /\p{Cc}/u.test(text)) refuse(`the ${name} has control characters in it`)
     if (REQUIRED.has(name) && text.trim() === '') refuse(`the ${name} is empty`)
+  }
+}
+
+/** What a tool is told after a good check: the licence's own texts, and the product's for the rest. */
+export function textsFor(licence: Licence, product: Product): LegacyTexts {
+  return {
+    sk: licence.sk ?? product.sk,
+    sck: licence.sck ?? product.sck,
+    maintenance: licence.maintenance ?? product.maintenance,
+    status1Text: licence.status1Text ?? product.status1Text,
   }
 }

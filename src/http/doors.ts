@@ -20,7 +20,8 @@ export function sessionMark(sessionId: string): string {
   return hash('sha256', sessionId).slice(0, 8)
 }
 
-function bearer({ headers }: FastifyRequest): string | undefined {
+/** The token in a request's Authorization, if there is one. */
+export function bearer({ headers }: FastifyRequest): string | undefined {
   return /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
 }
 
@@ -36,7 +37,8 @@ export async function legacyDoor(door: FastifyInstance, app: App): Promise<void>
 /** Lets through who shows a valid session token, within the limit of his address. */
 export function clientDoor(door: FastifyInstance, app: App): void {
   door.decorateRequest('sessionId', '')
-  door.addHook('onRequest', (request, reply, done) => {
+  // Once the body is read: a sealed one has been answered by then, by a token of another kind.
+  door.addHook('preHandler', (request, reply, done) => {
     const { address } = request
     const header = request.headers['x-session-token']
     const token = bearer(request) ?? (typeof header === 'string' ? header : undefined)

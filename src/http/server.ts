@@ -18,7 +18,9 @@ import { followRequests, type Requests, trackRequests } from './request-context.
 import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
 import { licenceRoutes } from './routes/licences.ts'
+import { sealedRoutes } from './routes/sealed.ts'
 import { sessionKeyRoutes } from './routes/session-keys.ts'
+import { sealedAnswers } from './sealed.ts'
 import { watchTls } from './tls.ts'
 
 const BODY_MAX_BYTES = 16 * 1024
@@ -96,13 +98,15 @@ export async function createServer(app: App): Promise<FastifyInstance> {
   answerErrors(server, app)
   await describe(server, app)
   await server.register(healthRoutes(app))
+  const sealed = sealedAnswers(app)
+  await server.register(sealedRoutes(app, sealed), { prefix: '/v1' })
   // Three doors. Who stands behind one has passed its guard; a route cannot forget it.
   await server.register(async (door) => {
     await legacyDoor(door, app)
-    await door.register(sessionKeyRoutes(app), { prefix: '/api' })
+    await door.register(sessionKeyRoutes(app, sealed), { prefix: '/api' })
     await door.register(async (guarded) => {
       clientDoor(guarded, app)
-      await guarded.register(licenceRoutes(app), { prefix: '/api' })
+      await guarded.register(licenceRoutes(app, sealed), { prefix: '/api' })
     })
   })
   await server.register(async (guarded) => {

@@ -1,13 +1,12 @@
-import { enrolLegacyDevices, insertComponents, type NewComponent, type NewDevice } from './devices.ts'
-import { Coalescer } from './engine/coalescer.ts'
 import {
-  type Database,
-  DuplicateKeyError,
-  paddedList,
-  placeholders,
-  type Session,
-  type Statement,
-} from './engine/database.ts'
+  enrolLegacyDevices,
+  insertComponents,
+  type NewComponent,
+  type NewDevice,
+  seenTogether,
+} from './devices.ts'
+import { Coalescer } from './engine/coalescer.ts'
+import { type Database, DuplicateKeyError, type Session, type Statement } from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
 import { endSession } from './session-keys.ts'
 
@@ -51,16 +50,10 @@ async function learnComponent(tx: Session, component: NewComponent): Promise<voi
 
 async function recordTogether(db: Database, checks: readonly CheckRecord[]): Promise<CheckOutcome[]> {
   const statements: Statement[] = [insertEvents(checks.map(({ event }) => event))]
-  // In one order, so that two batches that share devices do not wait for each other in a circle.
-  const seen = checks.flatMap(({ seenDeviceId }) => seenDeviceId ?? []).sort()
-  if (seen.length > 0) {
-    const ids = paddedList(seen)
-    const atMs = Math.max(...checks.map(({ event }) => event.atMs))
-    statements.push([
-      `UPDATE kunci_devices SET last_seen_ms = ? WHERE id IN (${placeholders(ids.length)})`,
-      [atMs, ...ids],
-    ])
-  }
+  const seen = checks.flatMap(({ seenDeviceId: id, event: { atMs } }) =>
+    id === undefined ? [] : { id, atMs },
+  )
+  if (seen.length > 0) statements.push(seenTogether(seen))
   await db.batch(statements)
   return checks.map(() => 'recorded')
 }

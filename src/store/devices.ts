@@ -1,4 +1,12 @@
-import { type Database, insertMany, type Row, type Statement } from './engine/database.ts'
+import {
+  type Database,
+  insertMany,
+  paddedList,
+  placeholders,
+  type Row,
+  type Session,
+  type Statement,
+} from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
 
 export type Device = {
@@ -26,6 +34,18 @@ export type NewDevice = {
   readonly component: NewComponent
   readonly createdAtMs: number
   readonly lastSeenMs: number | null
+}
+
+/** A machine that takes a device slot. */
+export type NewEnrolment = {
+  readonly id: string
+  readonly licenceId: string
+  /** 1 and up. */
+  readonly slotNo: number
+  readonly components: readonly NewComponent[]
+  readonly createdAtMs: number
+  /** The old contract's binding that ends with it. */
+  readonly endsDeviceId: string | null
 }
 
 export type DeviceStore = {
@@ -66,6 +86,30 @@ export function enrolLegacyDevices(devices: readonly NewDevice[]): Statement[] {
       ]),
     ),
     insertComponents(devices.map(({ component }) => component)),
+  ]
+}
+
+/** @throws {DuplicateKeyError} when the slot was taken meanwhile. */
+export async function enrolDevice(tx: Session, device: NewEnrolment): Promise<void> {
+  const { id, licenceId, slotNo, components, createdAtMs, endsDeviceId } = device
+  const columns = ['id', 'licence_id', 'slot_no', 'created_at_ms', 'last_seen_ms']
+  await tx.run(...insertMany('kunci_devices', columns, [[id, licenceId, slotNo, createdAtMs, createdAtMs]]))
+  await tx.run(...insertComponents(components))
+  if (endsDeviceId === null) return
+  await tx.run(
+    'UPDATE kunci_devices SET slot_no = NULL, released_at_ms = ? WHERE id = ? AND slot_no IS NOT NULL',
+    [createdAtMs, endsDeviceId],
+  )
+}
+
+/** Notes that devices were seen, all as of the latest sighting among them. */
+export function seenTogether(seen: readonly { readonly id: string; readonly atMs: number }[]): Statement {
+  // In one order, so that two batches that share devices do not wait for each other in a circle.
+  const ids = paddedList(seen.map(({ id }) => id).sort())
+  const atMs = Math.max(...seen.map((sighting) => sighting.atMs))
+  return [
+    `UPDATE kunci_devices SET last_seen_ms = ? WHERE id IN (${placeholders(ids.length)})`,
+    [atMs, ...ids],
   ]
 }
 

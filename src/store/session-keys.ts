@@ -116,6 +116,17 @@ export function endSession(sessionId: string, nowMs: number): Statement {
   ]
 }
 
+/**
+ * Ends a sealed session as of now. Its row goes on answering retries, and a message whose now was read a moment before
+ * is of the same moment.
+ */
+export function closeSession(sessionId: string, nowMs: number): Statement {
+  return [
+    'UPDATE session_keys SET expires_at = ? WHERE session_id = ? AND expires_at > ?',
+    [utcText(nowMs), sessionId, utcText(nowMs)],
+  ]
+}
+
 async function eventIsAlive(db: Database): Promise<boolean> {
   if (db.dialect === 'sqlite') return false
   const [row] = await db.all<{ scheduler: string }>('SELECT @@event_scheduler AS scheduler')

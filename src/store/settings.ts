@@ -1,10 +1,14 @@
+import { toCrockford } from '../crypto/licence-key.ts'
 import { SetupError } from '../errors.ts'
+import type { Random } from '../random.ts'
 import { Coalescer } from './engine/coalescer.ts'
 import { type Database, type Reader, upsert } from './engine/database.ts'
 import { actualColumns } from './engine/schema.ts'
 import type { KeyChecks } from './keyring.ts'
 
 const KEY_CHECK = 'key-check.'
+const ISSUER = 'issuer'
+const ISSUER_BYTES = 10
 
 /** Asks the database for a sign of life: one question for all who ask at the moment. */
 export function pinger(db: Database): () => Promise<void> {
@@ -50,4 +54,18 @@ export async function noteKeyChecks(db: Database, known: KeyChecks, checks: KeyC
       `Another node made a key of its own for this database a moment ago (${other[0]}).\n` +
         'Copy its KEYS_DIR to this node.',
     )
+}
+
+/** Who signs, for as long as this database lives: the first node to ask decides. */
+export async function issuerOf(db: Database, random: Random): Promise<string> {
+  const read = async () => {
+    const rows = await db.all<{ value: string }>('SELECT value FROM kunci_settings WHERE name = ?', [ISSUER])
+    return rows[0]?.value
+  }
+  const known = await read()
+  if (known !== undefined) return known
+  const value = `urn:kunci:${toCrockford(random(ISSUER_BYTES)).toLowerCase()}`
+  const row = { name: ISSUER, value, updated_at_ms: db.clock() }
+  await db.run(...upsert(db.dialect, 'kunci_settings', row, { key: 'name' }))
+  return (await read()) ?? value
 }

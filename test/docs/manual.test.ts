@@ -13,7 +13,7 @@ t.test('docs/settings.md and .env.example name every setting, with its default, 
   const envs = Object.values(SETTINGS).map(({ env }) => env)
   t.same(firstCells(read('docs/settings.md')).sort(), [...envs].sort())
   t.same(
-    [...read('.env.example').matchAll(/^#([A-Z_]+)=/gm)].map(([, env = '']) => env).sort(),
+    [...read('.env.example').matchAll(/^#([A-Z0-9_]+)=/gm)].map(([, env = '']) => env).sort(),
     [...envs].sort(),
   )
   for (const row of Object.values(SETTINGS)) {

@@ -8,6 +8,7 @@ import { ACTOR, handOut, openBench } from '../support/legacy.ts'
 
 const PUBLIC = 'anybody'
 const CLIENT = 'a client with a living session token'
+const SEALED = 'who holds the key of a sealed session'
 const OPERATOR = 'an operator'
 
 /** Every route, and who may pass its door. A route that is missing here fails the test below. */
@@ -18,12 +19,20 @@ const WHO_MAY_PASS: Record<string, string> = {
   'POST /api/auth/get-session-key': PUBLIC,
   'GET /api/auth/get-session-key.php': PUBLIC,
   'POST /api/auth/get-session-key.php': PUBLIC,
+  'POST /v1/session': PUBLIC,
+  'POST /v1/call': SEALED,
   'GET /api/1.php': CLIENT,
   'POST /api/1.php': CLIENT,
   'GET /api/licence/check': CLIENT,
   'POST /api/licence/check': CLIENT,
   'GET /api/admin/events': OPERATOR,
   'GET /api/admin/counters': OPERATOR,
+}
+
+/** What is not in form is refused before anything else is asked. */
+const WELL_FORMED_CALL = {
+  ...{ v: 1, session_id: '0'.repeat(64), seq: 1, op: 'ping' },
+  ...{ salt: 'A'.repeat(22), box: 'AAAA' },
 }
 
 function routesOf(server: FastifyInstance): string[] {
@@ -69,7 +78,11 @@ t.test('every route lets through exactly the callers of its door', async (t) => 
     for (const [who, authorization, passes] of callers) {
       const [method = 'GET', url = ''] = route.split(' ')
       const headers = authorization === undefined ? {} : { authorization }
-      const { statusCode } = await bench.server.inject({ method: method as 'GET', url, headers })
+      const payload = door === SEALED ? WELL_FORMED_CALL : undefined
+      const { statusCode } = await bench.server.inject({
+        ...{ method: method as 'POST', url, headers },
+        ...(payload === undefined ? {} : { payload }),
+      })
       t.equal(statusCode !== 401, passes.includes(door), `${route} as ${who}: ${statusCode}`)
     }
 })

@@ -84,9 +84,15 @@ for (const { name, freshConfig } of DATABASES) {
           bench.server.inject({ method: 'POST', url: '/api/auth/get-session-key', payload })
         for (const body of ['{', 'null', '[]', '{"app":"x"}', 'a=b&suite=S1', '\u0000\u0001'])
           t.equal((await post(body)).statusCode, 200, JSON.stringify(body))
-        const refused = await post('{"v":1,"suite":"S1","kid":"x","pub":"","ext":""}')
-        t.equal(refused.statusCode, 400)
-        t.equal(refused.body, '{"success":false,"v":1,"error":"kex"}')
+        for (const [body, error] of [
+          ['{"suite":"S1"}', 'request'],
+          ['{"v":1,"suite":"S9","kid":"0123456789abcdef","pub":"","ext":""}', 'kex'],
+          ['{"v":1,"suite":"S1","kid":"0123456789abcdef","pub":"","ext":""}', 'kex'],
+        ] as const) {
+          const refused = await post(body)
+          t.equal(refused.statusCode, 400)
+          t.equal(refused.body, `{"success":false,"v":1,"error":"${error}"}`)
+        }
       },
     )
 

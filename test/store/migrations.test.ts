@@ -195,17 +195,20 @@ for (const { name, freshConfig } of DATABASES)
       ])
       await db.run(`DROP INDEX kunci_events_support_code${db.dialect === 'mysql' ? ' ON kunci_events' : ''}`)
       await db.run('UPDATE kunci_migrations SET finished_at_ms = NULL WHERE name = ?', ['0007_events'])
-      for (const table of ['kunci_tokens', 'kunci_blocks']) await db.run(`DROP TABLE ${table}`)
+      const later = expectedTables(db.dialect).filter(({ migration }) => migration > '0007_events')
+      for (const { name: table } of later) await db.run(`DROP TABLE ${table}`)
       await db.run('DELETE FROM kunci_migrations WHERE name > ?', ['0007_events'])
 
       const status = await databaseStatus(config)
-      t.match(
+      const names = migrationsFor(db.dialect).map((migration) => migration.name)
+      const left = names.slice(names.indexOf('0007_events'))
+      t.same(
         status.migrations.filter(({ state }) => state !== 'applied'),
-        [{ name: '0007_events', state: 'unfinished' }, { state: 'pending' }, { state: 'pending' }],
+        left.map((name, i) => ({ name, state: i === 0 ? 'unfinished' : 'pending' })),
       )
       t.throws(() => requireWholeSchema(status), /0007_events: unfinished.*kunci migrate/s)
       const { applied } = await migrateDatabase(config)
-      t.same(applied, ['0007_events', '0008_tokens', '0009_blocks'])
+      t.same(applied, left)
       t.ok(await hasIndex(db, db.dialect, 'kunci_events', 'kunci_events_type'))
       t.ok(await hasIndex(db, db.dialect, 'kunci_events', 'kunci_events_support_code'))
       t.same(await tablesOf(db), ourTables(db.dialect))
@@ -294,7 +297,15 @@ t.test('MariaDB: the SQL that is printed for a dropped column puts it back as it
       await db.run(remedy)
       t.same((await db.all<Row>(SHAPE, [table, column]))[0], before, remedy)
     }
-  t.ok(keptBySeveral.length < 8, `in a key of several columns, so that it cannot go: ${keptBySeveral}`)
+  t.same(
+    keptBySeveral,
+    expectedTables('mysql').flatMap(({ name, uniqueKeys }) =>
+      uniqueKeys
+        .filter((key) => key.includes(', '))
+        .flatMap((key) => key.split(', ').map((column) => `${name}.${column}`)),
+    ),
+    'only columns of a key of several cannot go',
+  )
   requireWholeSchema(await databaseStatus(config))
   await start(config)
 })

@@ -6,6 +6,7 @@ import { supportCodeOf } from '../../domain/ids.ts'
 import { ErrorReply, GrantedReply, LEGACY_ERROR, LegacyErrorReply } from '../../wire.ts'
 import { objectIn, takeAnyBody } from '../legacy-body.ts'
 import { legacyDates, legacyExpiry } from '../legacy-date.ts'
+import type { SealedAnswers } from '../sealed.ts'
 
 const schema = {
   tags: ['legacy contract'],
@@ -39,7 +40,7 @@ function posted(body: unknown): Posted | null {
 }
 
 /** `POST /1.php` and `/licence/check`, as the old PHP server had it: the verdict in plain JSON, refusals with 200. */
-export function licenceRoutes(app: App) {
+export function licenceRoutes(app: App, sealed: SealedAnswers) {
   const write = legacyDates(app.config.legacyTimeZone)
 
   function answer(verdict: LegacyVerdict, reply: FastifyReply) {
@@ -78,11 +79,20 @@ export function licenceRoutes(app: App) {
     return answer(verdict, reply)
   }
 
+  /** Answers a sealed body before the guard of the legacy contract asks for a token of its own. */
+  async function answerSealed(request: FastifyRequest, reply: FastifyReply) {
+    const body = objectIn(request.body)
+    if (body === null || !('box' in body)) return
+    const answer = await sealed.call(request, reply, body, 'api', 'licence.check')
+    return answer === reply ? reply : reply.send(answer)
+  }
+
   return async (scope: FastifyInstance): Promise<void> => {
     takeAnyBody(scope)
     // One of several shapes: plain JSON.stringify is faster than finding out which compiled one fits.
     scope.setSerializerCompiler(() => JSON.stringify)
-    for (const url of ['/1.php', '/licence/check'])
-      scope.route({ method: ['GET', 'POST'], url, schema, handler: check })
+    const methods = { method: ['GET', 'POST'], schema, handler: check }
+    scope.route({ ...methods, url: '/1.php' })
+    scope.route({ ...methods, url: '/licence/check', preValidation: answerSealed })
   }
 }

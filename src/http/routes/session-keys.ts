@@ -1,39 +1,39 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Type } from 'typebox'
 import type { App } from '../../app.ts'
-import { addressKey, subnetKey } from '../../domain/addresses.ts'
 import { ErrorReply, HandOutRefusal, HandOutReply, LEGACY_ERROR } from '../../wire.ts'
+import { PlainErrorReply, SessionReply } from '../../wire-sealed.ts'
 import { sessionMark } from '../doors.ts'
 import { objectIn, takeAnyBody } from '../legacy-body.ts'
+import { refusePlainly, type SealedAnswers } from '../sealed.ts'
 
 const schema = {
   tags: ['legacy contract'],
   summary: 'Hand out a session key',
   description:
-    'GET or POST, any content type. A body that names a sealed suite is refused, never answered in the clear.',
-  response: { 200: HandOutReply, 429: HandOutRefusal, 503: ErrorReply },
+    'GET or POST, any content type. A body that names a sealed suite is answered as by /v1/session, never in the clear.',
+  response: {
+    200: Type.Union([HandOutReply, SessionReply]),
+    400: PlainErrorReply,
+    429: Type.Union([HandOutRefusal, PlainErrorReply]),
+    503: Type.Union([ErrorReply, PlainErrorReply]),
+  },
 }
 
-/** `GET|POST /auth/get-session-key`, as the old PHP server had it. */
-export function sessionKeyRoutes(app: App) {
+/** `GET|POST /auth/get-session-key`, as the old PHP server had it, and `/v1/session` for a body that names a suite. */
+export function sessionKeyRoutes(app: App, sealed: SealedAnswers) {
   return async (scope: FastifyInstance): Promise<void> => {
     takeAnyBody(scope)
-
-    scope.addHook('onRequest', (request, reply, done) => {
-      const { address } = request
-      const isWithin =
-        app.limits.allows('hand_out', addressKey(address)) &&
-        app.limits.allows('hand_out_subnet', subnetKey(address))
-      if (isWithin) return done()
-      request.facts.outcome = 'session_key.too_many'
-      app.events.refuse('excess_rate_limit_exceeded', address)
-      void reply.code(429).header('retry-after', '60').send(LEGACY_ERROR.tooManyHandOuts)
-    })
+    // One of several shapes: plain JSON.stringify is faster than finding out which compiled one fits.
+    scope.setSerializerCompiler(() => JSON.stringify)
 
     async function handOut(request: FastifyRequest, reply: FastifyReply) {
-      if (objectIn(request.body)?.suite !== undefined) {
-        request.facts.outcome = 'session_key.suite_refused'
-        app.events.refuse('input_validation_fail', request.address)
-        return reply.code(400).send(LEGACY_ERROR.suiteRefused)
+      const body = objectIn(request.body)
+      const isWithin = sealed.mayBegin(request)
+      if (body !== null && 'suite' in body) return beginSession(request, reply, body, isWithin)
+      if (!isWithin) {
+        request.facts.outcome = 'session_key.too_many'
+        return reply.code(429).header('retry-after', '60').send(LEGACY_ERROR.tooManyHandOuts)
       }
       await app.products.legacy()
       const { address } = request
@@ -45,6 +45,11 @@ export function sessionKeyRoutes(app: App) {
         expires_in: key.expiresAtS - key.issuedAtS,
         message: 'Session key generated successfully',
       }
+    }
+
+    function beginSession(request: FastifyRequest, reply: FastifyReply, body: unknown, isWithin: boolean) {
+      if (!isWithin) return refusePlainly(request, reply, 'rate', 'api')
+      return sealed.beginSession(request, reply, body, 'api')
     }
 
     for (const url of ['/auth/get-session-key', '/auth/get-session-key.php'])

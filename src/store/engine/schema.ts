@@ -14,6 +14,8 @@ const KEY_LINE = /^ {2}((?:PRIMARY|UNIQUE|KEY)\b.*\((\w+)\)),?$/gm
 /** What decides races: a lost one would let two take what only one may have. */
 const UNIQUE_LINE = /^ {2}(?:PRIMARY KEY|UNIQUE(?: KEY \w+)?) \(([^)]+)\),?$/gm
 
+const MODIFY = /^ALTER TABLE (\w+) MODIFY (\w+) (.+)$/
+
 const INDEX_LINE = /^ {2}KEY (\w+) \(([^)]+)\),?$/gm
 const CREATE_INDEX = /^CREATE INDEX (\w+) ON (\w+) \(([^)]+)\)/
 
@@ -71,16 +73,29 @@ function indexesOf(table: string, create: string, statements: readonly string[])
   return [...within, ...apart]
 }
 
+/** The definitions that later files gave to columns, by `table.column`. */
+function laterDefinitions(migrations: readonly Migration[]): ReadonlyMap<string, string> {
+  const found = migrations
+    .flatMap(({ statements }) => statements)
+    .flatMap((statement) => {
+      const [, table, column, definition] = MODIFY.exec(statement) ?? []
+      return definition === undefined ? [] : [[`${table}.${column}`, definition] as const]
+    })
+  return new Map(found)
+}
+
 /** The tables as the files make them. There each column and each key stands on a line of its own. */
 export function expectedTables(dialect: Database['dialect']): Table[] {
-  return migrationsFor(dialect).flatMap(({ name: migration, statements }) =>
+  const migrations = migrationsFor(dialect)
+  const later = laterDefinitions(migrations)
+  return migrations.flatMap(({ name: migration, statements }) =>
     statements.flatMap((statement) => {
       const [, name] = CREATE_TABLE.exec(statement) ?? []
       if (name === undefined) return []
       const keys = [...statement.matchAll(KEY_LINE)].map(([, key = '', column = '']) => ({ key, column }))
       const columns = [...statement.matchAll(COLUMN_LINE)].map(([, column = '', definition = '']) => ({
         name: column,
-        definition,
+        definition: later.get(`${name}.${column}`) ?? definition,
         keys: keys.filter((key) => key.column === column).map(({ key }) => key),
       }))
       const uniqueKeys = [...statement.matchAll(UNIQUE_LINE)].map(([, key = '']) => key)

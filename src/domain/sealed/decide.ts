@@ -1,0 +1,68 @@
+import type { EnrolledDevice, Enrolments } from '../../store/enrolments.ts'
+import type { Licence } from '../../store/licences.ts'
+import { isEnrollable, match, type Parts } from '../matching.ts'
+
+/** What a licence allows. */
+export type Policy = { readonly maxDevices: number }
+
+export type Reason = 'unknown' | 'wrong_tool' | 'suspended' | 'revoked'
+
+export type Verdict =
+  /** The machine is enrolled. */
+  | { readonly kind: 'known'; readonly licence: Licence; readonly device: EnrolledDevice }
+  /** The machine is new and may take this slot; a binding of the old contract ends with that. */
+  | {
+      readonly kind: 'enrol'
+      readonly licence: Licence
+      readonly slotNo: number
+      readonly endsDeviceId: string | null
+    }
+  /** One answer to a client for every reason, which is for the record. */
+  | { readonly kind: 'licence_invalid'; readonly reason: Reason; readonly licence: Licence | null }
+  | {
+      readonly kind: 'licence_expired' | 'device_limit' | 'device_weak'
+      readonly licence: Licence
+    }
+
+const LEGACY_SLOT = 0
+
+function reasonAgainst(found: Enrolments | null, productId: string | null): Reason | null {
+  if (found === null) return 'unknown'
+  const { licence } = found
+  if (licence.productId !== productId) return 'wrong_tool'
+  return licence.state === 'active' ? null : licence.state
+}
+
+function freeSlot(devices: readonly EnrolledDevice[], { maxDevices }: Policy): number | null {
+  const taken = new Set(devices.map(({ slotNo }) => slotNo))
+  for (let slotNo = 1; slotNo <= maxDevices; slotNo++) if (!taken.has(slotNo)) return slotNo
+  return null
+}
+
+/**
+ * Decides whether a machine may run a tool under a licence.
+ * @param found the licence that the posted key belongs to, if any.
+ * @param productId the product of the tool that asks, if there is one.
+ */
+export function decide(
+  found: Enrolments | null,
+  productId: string | null,
+  parts: Parts,
+  nowMs: number,
+  policy: Policy,
+): Verdict {
+  const reason = reasonAgainst(found, productId)
+  if (reason !== null || found === null)
+    return { kind: 'licence_invalid', reason: reason ?? 'unknown', licence: found?.licence ?? null }
+  const { licence, devices } = found
+  if (licence.expiresAtMs !== null && licence.expiresAtMs <= nowMs)
+    return { kind: 'licence_expired', licence }
+  const enrolled = devices.filter(({ slotNo }) => slotNo !== LEGACY_SLOT)
+  const device = enrolled.find((candidate) => match(candidate.parts, parts).isSame)
+  if (device !== undefined) return { kind: 'known', licence, device }
+  if (!isEnrollable(parts)) return { kind: 'device_weak', licence }
+  const slotNo = freeSlot(enrolled, policy)
+  if (slotNo === null) return { kind: 'device_limit', licence }
+  const legacy = devices.find((candidate) => candidate.slotNo === LEGACY_SLOT)
+  return { kind: 'enrol', licence, slotNo, endsDeviceId: legacy?.id ?? null }
+}

@@ -1,0 +1,109 @@
+import type { Clock } from '../../clock.ts'
+import type { Random } from '../../random.ts'
+import { isLogData, isNoData } from '../../wire-sealed.ts'
+import type { Events } from '../events.ts'
+import type { Leases } from '../leases.ts'
+import { textsFor } from '../texts.ts'
+import type { Admitted, Judge } from './admission.ts'
+import { type Answer, answered, type Caller, type Outcome, refused } from './outcomes.ts'
+import { textOf } from './texts.ts'
+
+const LOG_TEXT_MAX_BYTES = 2048
+/** Logs are read on terminals, where other control characters could pretend to be something else. */
+const LOG_TEXT = /^(?:[^\p{Cc}]|[\n\t])*$/u
+const JITTER = 0.1
+
+/** @param data what the client sent, unchecked. */
+type Operation = (caller: Caller, data: Readonly<Record<string, unknown>>) => Promise<Outcome>
+
+export type Operations = ReturnType<typeof createOperations>
+
+/** What a sealed message can ask for, by name. */
+export function createOperations(deps: {
+  judge: Judge
+  leases: Leases
+  events: Events
+  clock: Clock
+  random: Random
+  checkAgainAfterS: number
+}) {
+  const { judge, leases, events, clock, random } = deps
+
+  /** Tools that were started together shall not ask together for ever. */
+  function checkAgainAfterS(): number {
+    const between = random(2).readUInt16BE() / 0xffff
+    return Math.round(deps.checkAgainAfterS * (1 + JITTER * (2 * between - 1)))
+  }
+
+  function grant({ supportCode }: Caller, { data, licence, product, deviceId }: Admitted, lease: string) {
+    const { sk, sck, maintenance, status1Text } = textsFor(licence, product)
+    return {
+      ...{ valid: true, lease, check_again_after_s: checkAgainAfterS(), support_code: supportCode },
+      message: textOf('ok', data.lang),
+      device: { id: deviceId },
+      entitlements: [],
+      variables: { sk, sck, maintenance, status1_text: status1Text },
+    }
+  }
+
+  function subjectOf({ licence, data, deviceId, machine }: Admitted) {
+    return { licence, tool: data.tool, deviceId, machine }
+  }
+
+  const check: Operation = async (caller, data) => {
+    const admitted = await judge('licence.check', caller, data)
+    if (admitted.kind !== 'admitted') return admitted
+    const { lease: stored, effects, isNew } = admitted
+    const usable = leases.usable(subjectOf(admitted), stored)
+    const lease = usable === null ? leases.next(subjectOf(admitted), stored, caller.nonce) : undefined
+    const reason = isNew ? 'device_enrolled' : 'known_device'
+    return answered(grant(caller, admitted, (usable ?? lease)?.lease ?? ''), {
+      ...effects,
+      events: [...effects.events, admitted.eventOf('licence_check_allowed', { reason })],
+      lease,
+    })
+  }
+
+  /** Always a new lease: its nonce proves to the client that it is fresh. */
+  const issueLease: Operation = async (caller, data) => {
+    const admitted = await judge('lease.issue', caller, data)
+    if (admitted.kind !== 'admitted') return admitted
+    const { effects, licence } = admitted
+    const lease = leases.next(subjectOf(admitted), admitted.lease, caller.nonce)
+    const result = { lease: lease.lease }
+    return answered(result, {
+      ...effects,
+      events: [...effects.events, admitted.eventOf('lease_issued', { seq: lease.seq })],
+      lease,
+      idempotent: idempotent(caller, licence.id, 'lease.issue', result),
+    })
+  }
+
+  const pushLog: Operation = async (caller, data) => {
+    if (!isLogData(data)) return refused(400, 'bad_data')
+    const { level, text } = data
+    if (Buffer.byteLength(text) > LOG_TEXT_MAX_BYTES || !LOG_TEXT.test(text)) return refused(400, 'bad_data')
+    const { address, supportCode, suite } = caller
+    const detail = { contract: suite, level, text }
+    const event = events.build('client_log', { name: 'client', address }, { supportCode, detail })
+    return answered({}, { events: [event], idempotent: idempotent(caller, 'log', 'log.push', {}) })
+  }
+
+  const ping: Operation = async (_caller, data) =>
+    isNoData(data) ? answered({}, { events: [] }) : refused(400, 'bad_data')
+
+  const closeSession: Operation = async (_caller, data) =>
+    isNoData(data) ? answered({}, { events: [], closeAtMs: clock() }) : refused(400, 'bad_data')
+
+  function idempotent({ nonce }: Caller, scope: string, op: string, result: Answer['data']) {
+    return { scope, nonce, op, result: JSON.stringify(result), createdAtMs: clock() }
+  }
+
+  return new Map<string, Operation>([
+    ['licence.check', check],
+    ['lease.issue', issueLease],
+    ['log.push', pushLog],
+    ['ping', ping],
+    ['session.close', closeSession],
+  ])
+}

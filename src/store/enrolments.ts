@@ -1,0 +1,98 @@
+import { Coalescer } from './engine/coalescer.ts'
+import { type Database, paddedList, placeholders, type Row } from './engine/database.ts'
+import type { StoredLease } from './leases.ts'
+import { LICENCE_SELECTED, type Licence, licenceFromColumns } from './licences.ts'
+
+/** A device in use under a licence, with what it is known by and its newest lease. */
+export type EnrolledDevice = {
+  readonly id: string
+  /** 0 is the binding of the old contract, 1 and up are device slots. */
+  readonly slotNo: number
+  readonly lastSeenMs: number | null
+  /** Component hashes by type, 16 bytes in hex. */
+  readonly parts: ReadonlyMap<string, readonly string[]>
+  readonly lease: StoredLease | null
+}
+
+/** A licence with every device in use under it. */
+export type Enrolments = { readonly licence: Licence; readonly devices: readonly EnrolledDevice[] }
+
+export type EnrolmentStore = {
+  /** The licence that has this key hash, with its devices. */
+  findByKey(keyHash: string): Promise<Enrolments | null>
+}
+
+const BATCH_MAX = 64
+
+function leaseFromColumns(row: Row): StoredLease | null {
+  if (row.lease === null) return null
+  return {
+    seq: Number(row.lease_seq),
+    basis: String(row.lease_basis),
+    lease: String(row.lease),
+    issuedAtMs: Number(row.lease_issued_at_ms),
+    expiresAtMs: Number(row.lease_expires_at_ms),
+  }
+}
+
+type Draft = Omit<EnrolledDevice, 'parts'> & { readonly parts: Map<string, string[]> }
+
+function deviceFromColumns(row: Row): Draft {
+  return {
+    id: String(row.device_id),
+    slotNo: Number(row.slot_no),
+    lastSeenMs: row.last_seen_ms as number | null,
+    parts: new Map(),
+    lease: leaseFromColumns(row),
+  }
+}
+
+function addPart({ parts }: Draft, row: Row): void {
+  const type = String(row.type)
+  const known = parts.get(type)
+  if (known === undefined) parts.set(type, [String(row.h)])
+  else known.push(String(row.h))
+}
+
+/** @param rows one for each component of each device; a licence without devices has one, a device without components too. */
+function fromRows(rows: readonly Row[]): Map<string, Enrolments> {
+  const found = new Map<string, { licence: Licence; devices: Map<string, Draft> }>()
+  for (const row of rows) {
+    const key = String(row.key_hash)
+    const own = found.get(key) ?? { licence: licenceFromColumns(row), devices: new Map<string, Draft>() }
+    found.set(key, own)
+    if (row.device_id === null) continue
+    const id = String(row.device_id)
+    const device = own.devices.get(id) ?? deviceFromColumns(row)
+    own.devices.set(id, device)
+    if (row.h !== null) addPart(device, row)
+  }
+  return new Map(
+    [...found].map(([key, { licence, devices }]) => [key, { licence, devices: [...devices.values()] }]),
+  )
+}
+
+async function findByKeys(db: Database, hashes: readonly string[]): Promise<(Enrolments | null)[]> {
+  const wanted = paddedList(hashes)
+  const rows = await db.all(
+    `SELECT ${LICENCE_SELECTED}, l.key_hash, d.id AS device_id, d.slot_no, d.last_seen_ms, c.type, c.h,
+            s.seq AS lease_seq, s.basis AS lease_basis, s.lease,
+            s.issued_at_ms AS lease_issued_at_ms, s.expires_at_ms AS lease_expires_at_ms
+     FROM kunci_licences l
+     LEFT JOIN kunci_devices d ON d.licence_id = l.id AND d.slot_no IS NOT NULL
+     LEFT JOIN kunci_leases s ON s.device_id = d.id
+     LEFT JOIN kunci_device_components c ON c.device_id = d.id
+     WHERE l.key_hash IN (${placeholders(wanted.length)})`,
+    wanted,
+  )
+  const byKey = fromRows(rows)
+  return hashes.map((hash) => byKey.get(hash) ?? null)
+}
+
+export function enrolmentStore(db: Database): EnrolmentStore {
+  const byKey = new Coalescer<string, Enrolments | null>((hashes) => findByKeys(db, hashes), {
+    maxItems: BATCH_MAX,
+    lanes: 1,
+  })
+  return { findByKey: (keyHash) => byKey.submit(keyHash) }
+}
