@@ -90,17 +90,21 @@ async function insertRows(db: Database, rows: readonly SessionKeyRow[]): Promise
   return []
 }
 
-async function findRows(db: Database, ids: readonly string[]): Promise<(SessionKeyRow | null)[]> {
+async function readRows(all: Reader['all'], ids: readonly string[]): Promise<Map<string, SessionKeyRow>> {
   const wanted = paddedList(ids)
-  const rows = await db.all<Columns>(
+  const rows = await all<Columns>(
     `SELECT ${COLUMNS.join(', ')} FROM session_keys WHERE session_id IN (${placeholders(wanted.length)})`,
     wanted,
   )
-  const byId = new Map(rows.map((row) => [row.session_id, row]))
-  return ids.map((id) => {
-    const row = byId.get(id)
-    return row === undefined ? null : fromColumns(row)
-  })
+  return new Map(rows.map((row) => [row.session_id, fromColumns(row)]))
+}
+
+async function findRows(db: Database, ids: readonly string[]): Promise<(SessionKeyRow | null)[]> {
+  const found = await readRows((sql, params) => db.all(sql, params), ids)
+  const missing = ids.filter((id) => !found.has(id))
+  // A session may have begun a moment ago on a node whose commit has not arrived on ours.
+  const late = missing.length > 0 && db.allCaughtUp ? await readRows(db.allCaughtUp, missing) : undefined
+  return ids.map((id) => found.get(id) ?? late?.get(id) ?? null)
 }
 
 /**

@@ -23,6 +23,11 @@ export interface Database extends Session {
   readonly dialect: 'sqlite' | 'mysql'
   /** The one clock that sessions live by: the database server's on MySQL, the system's on SQLite. */
   readonly clock: Clock
+  /**
+   * On one node of several: reads like {@link all}, after all that the others have committed up to now. `undefined` where
+   * the database is one server, which knows everything at once.
+   */
+  readonly allCaughtUp?: Session['all'] | undefined
   /** Runs the statements in one transaction and one commit. */
   batch(statements: readonly Statement[]): Promise<void>
   /** Runs `work` in one transaction; whatever it throws rolls back. It may be run again after a deadlock. */

@@ -99,6 +99,7 @@ export class MysqlDatabase implements Database {
   readonly #clockTimer: NodeJS.Timeout
   /** What to add to this process's monotonic clock to get the database's time. */
   #offsetMs = Number.NaN
+  #isGaleraNode = false
 
   private constructor(pool: Pool) {
     this.#pool = pool
@@ -125,6 +126,8 @@ export class MysqlDatabase implements Database {
     const database = new MysqlDatabase(pool)
     try {
       await database.#readClock()
+      const [wsrep] = await database.all("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'")
+      database.#isGaleraNode = wsrep?.Value === 'ON'
       return database
     } catch (error) {
       await database.close()
@@ -137,6 +140,22 @@ export class MysqlDatabase implements Database {
   all<T extends Row>(sql: string, params: readonly Value[] = []): Promise<T[]> {
     return this.#with((connection, leftMs) => session(connection, leftMs).all<T>(sql, params))
   }
+
+  get allCaughtUp(): Session['all'] | undefined {
+    return this.#isGaleraNode ? this.#allCaughtUp : undefined
+  }
+
+  readonly #allCaughtUp: Session['all'] = (sql, params) =>
+    this.#with(async (connection, leftMs) => {
+      const own = session(connection, leftMs)
+      await own.run('SET SESSION wsrep_sync_wait = 1')
+      try {
+        return await own.all(sql, params)
+      } finally {
+        // One that keeps it would make every later read wait.
+        await own.run('SET SESSION wsrep_sync_wait = 0').catch(() => connection.destroy())
+      }
+    })
 
   run(sql: string, params: readonly Value[] = []): Promise<number> {
     return this.#with((connection, leftMs) => session(connection, leftMs).run(sql, params))
