@@ -7,6 +7,7 @@ import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
 import { findNginx } from '../test/support/nginx.ts'
+import { findCompiler, findSpin } from '../test/support/spin.ts'
 import { createTestReport, type TestRun } from './test-report.ts'
 
 const TAP = fileURLToPath(new URL('../node_modules/.bin/tap', import.meta.url))
@@ -52,6 +53,21 @@ const NEEDS: readonly Need[] = [
     debian: 'nginx-light',
     fedora: 'nginx',
     homebrew: 'nginx',
+  },
+  {
+    what: 'Spin',
+    find: findSpin,
+    debian: 'spin',
+    fedora: 'spin',
+    homebrew: 'spin',
+  },
+  {
+    what: 'C compiler',
+    find: findCompiler,
+    // Debian's gcc alone comes without the headers of the C library.
+    debian: 'build-essential',
+    fedora: 'gcc',
+    homebrew: 'gcc',
   },
 ]
 
