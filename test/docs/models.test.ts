@@ -28,6 +28,7 @@ t.test('a request that is sent again to two nodes has one effect and one reply',
   t.notMatch(report, 'Search not completed')
   const states = Number(/(\d+) states, stored/.exec(report)?.[1])
   t.match(read('README.md'), `| ${states.toLocaleString('en')} states, errors: 0 |`)
+  t.match(read('../PROTOCOL.md'), `all ${states.toLocaleString('en')} states`)
 })
 
 t.test('and the search would find it if it had two', async (t) => {
