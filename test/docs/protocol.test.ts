@@ -7,27 +7,15 @@ import t from 'tap'
 import { CROCKFORD } from '../../src/crypto/licence-key.ts'
 import { BOX_MAX_BYTES, SIZES, SUITE_ID } from '../../src/crypto/suites.ts'
 import { findProgram } from '../support/mariadb-install.ts'
+import { bare, blocks, page, rows } from '../support/protocol-page.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 const read = (file: string) => readFileSync(new URL(file, ROOT), 'utf8')
-const page = read('docs/PROTOCOL.md')
 const vectors = JSON.parse(read('test/vectors/dsk1.json'))
 
 /** The value that the vectors keep under a dotted name. */
 const published = (name: string) =>
   name.split('.').reduce((value, key) => value?.[key], vectors) as string | undefined
-const blocks = (language: string) =>
-  [...page.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'gm'))].map(
-    ([, text = '']) => text,
-  )
-/** Cells of the table rows that begin with a cell of this form. */
-const rows = (first: RegExp) =>
-  page
-    .split('\n')
-    .filter((line) => line.startsWith('| '))
-    .map((line) => line.slice(2, -2).split(' | '))
-    .filter(([cell = '']) => first.test(cell))
-const bare = (cell = '') => cell.replaceAll('`', '')
 
 /** Have the form of a vector's name. */
 const OPERATIONS = ['licence.check', 'lease.issue']
