@@ -4,7 +4,7 @@ import { TEXTS } from '../../src/domain/sealed/texts.ts'
 import { COMPONENT_TYPES, isCheckData, isLogData, MAX_SEQ, PLAIN_ERRORS } from '../../src/wire-sealed.ts'
 import { freshConfig } from '../support/databases.ts'
 import { ACTOR, openBench } from '../support/legacy.ts'
-import { bare, blocks, page, rows, section } from '../support/protocol-page.ts'
+import { bare, blocks, page, prose, rows, section } from '../support/protocol-page.ts'
 import { checkData, injecting, openSession, pinOf } from '../support/sealed.ts'
 
 const NOW = Date.UTC(2026, 5, 1, 12)
@@ -38,7 +38,7 @@ t.test('a refusal has a code of the page, and the members that it names', async 
   const session = await begin()
   const { status, data } = await session.call('licence.check', checkData('ZN2WB-8VAGR-JQ5X1-9Z0JH-DHA29'))
   t.equal(status, 403)
-  const [, shown = ''] = /`status` is 403 and `data` is `(\{.*?\})`/.exec(page) ?? []
+  const [, shown = ''] = /`status` is 403 and `data` is `(\{.*?\})`/.exec(prose) ?? []
   t.same(Object.keys(data), Object.keys(JSON.parse(shown)))
 })
 
@@ -104,7 +104,7 @@ t.test('every component type of the page has its weight, and no other is taken',
     t.match(match(one, one), { have: Number(weight), anchor: anchor === 'yes' }, type)
   }
   const parts = (...types: string[]) => new Map(types.map((type) => [type, ['v']]))
-  t.match(page.replaceAll('\n', ' '), 'at least 3 components of weight 7 together, one of them an anchor')
+  t.match(prose, 'at least 3 components of weight 7 together, one of them an anchor')
   t.ok(isEnrollable(parts('board', 'mac', 'osid')), '3 components of weight 7')
   t.notOk(isEnrollable(parts('tpm', 'board')), '2 components')
   t.notOk(isEnrollable(parts('board', 'osid', 'cpu')), 'weight 6')

@@ -3,6 +3,9 @@ import { readFileSync } from 'node:fs'
 /** `docs/PROTOCOL.md`, read so that tests can hold it to what it says. */
 export const page = readFileSync(new URL('../../docs/PROTOCOL.md', import.meta.url), 'utf8')
 
+/** The page on one line, so that a sentence is found wherever it is wrapped. */
+export const prose = page.replace(/\n(?:> | {2})?/g, ' ')
+
 /** The fenced blocks of a language. */
 export function blocks(language: string): string[] {
   const fenced = new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'gm')
