@@ -7,6 +7,7 @@ import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
 import { findNginx } from '../test/support/nginx.ts'
+import { findPublishedVectors } from '../test/support/published-vectors.ts'
 import { findCompiler, findSpin } from '../test/support/spin.ts'
 import { createTestReport, type TestRun } from './test-report.ts'
 
@@ -20,7 +21,9 @@ type Need = {
   /** What it is called by each package manager. */
   readonly debian: string
   readonly fedora: string
-  readonly homebrew: string
+  readonly homebrew?: string
+  /** Without it some tests are skipped, and say so. */
+  readonly optional?: true
 }
 
 /** On the machine and not from npm. */
@@ -69,6 +72,13 @@ const NEEDS: readonly Need[] = [
     fedora: 'gcc',
     homebrew: 'gcc',
   },
+  {
+    what: "NIST's test vectors",
+    find: findPublishedVectors,
+    debian: 'python3-cryptography-vectors',
+    fedora: 'python3-cryptography-vectors',
+    optional: true,
+  },
 ]
 
 const missingOnes = () => NEEDS.filter(({ find }) => find() === undefined)
@@ -94,7 +104,8 @@ function installWithApt(needs: readonly Need[]): void {
 }
 
 function howToInstall(needs: readonly Need[]): string {
-  const names = (manager: 'debian' | 'fedora' | 'homebrew') => needs.map((need) => need[manager]).join(' ')
+  const names = (manager: 'debian' | 'fedora' | 'homebrew') =>
+    needs.flatMap((need) => need[manager] ?? []).join(' ')
   return [
     `The tests need what this machine lacks: ${needs.map(({ what }) => what).join(', ')}. To install it:`,
     `  Debian, Ubuntu   sudo apt-get install ${names('debian')}`,
@@ -107,12 +118,13 @@ function howToInstall(needs: readonly Need[]): string {
 
 function meetNeeds(): boolean {
   if (missingOnes().length > 0) installWithApt(missingOnes())
-  const missing = missingOnes()
+  const missing = missingOnes().filter(({ optional }) => !optional)
   if (missing.length > 0) {
     console.error(howToInstall(missing))
     return false
   }
-  for (const { what, find } of NEEDS) console.log(`${what}: ${find()}`)
+  for (const { what, find } of NEEDS)
+    console.log(`${what}: ${find() ?? 'not here, what needs it is skipped'}`)
   return true
 }
 
