@@ -108,6 +108,13 @@ function requestHashOf(aad: Uint8Array, salt: Uint8Array, box: Uint8Array): Buff
   return createHash('sha256').update(REQUEST_HASH).update(lp(aad)).update(lp(salt)).update(lp(box)).digest()
 }
 
+function sealBox(keys: RecordKeys, key: Buffer, seq: number, aad: Buffer, plaintext: Uint8Array): Buffer {
+  const box = seal(keys.suite, key, nonceOf(keys, seq), aad, plaintext)
+  if (box.length > BOX_MAX_BYTES)
+    throw new RangeError(`a box has at most ${BOX_MAX_BYTES} bytes, not ${box.length}`)
+  return box
+}
+
 /** UTF-8 with spaces behind it up to the next multiple of 256 bytes: JSON parsers skip them, and sizes tell little. */
 export function padded(text: string): Buffer {
   const length = Buffer.byteLength(text)
@@ -133,23 +140,31 @@ export function openRequest(
   return plaintext === null ? null : { plaintext, requestHash: requestHashOf(aad, context.salt, box) }
 }
 
-/** Seals a reply. @param context its salt is 16 fresh random bytes. @param plaintext from {@link padded}. */
+/**
+ * Seals a reply.
+ * @param context its salt is 16 fresh random bytes. @param plaintext from {@link padded}.
+ * @throws {RangeError} when the box would be longer than 32,768 bytes, which nobody opens.
+ */
 export function sealReply(keys: RecordKeys, context: ReplyContext, plaintext: Uint8Array): Buffer {
   const aad = associatedData(REPLY, keys, context, context.requestHash)
   const key = replyKey(keys, context)
-  const box = seal(keys.suite, key, nonceOf(keys, context.seq), aad, plaintext)
+  const box = sealBox(keys, key, context.seq, aad, plaintext)
   key.fill(0)
   return box
 }
 
-/** The client's side of {@link openRequest}. @param plaintext from {@link padded}. */
+/**
+ * The client's side of {@link openRequest}.
+ * @param plaintext from {@link padded}.
+ * @throws {RangeError} when the box would be longer than 32,768 bytes.
+ */
 export function sealRequest(
   keys: RecordKeys,
   context: RequestContext,
   plaintext: Uint8Array,
 ): { readonly box: Buffer; readonly requestHash: Buffer } {
   const aad = associatedData(REQUEST, keys, context, context.tokenHash)
-  const box = seal(keys.suite, requestKey(keys, context), nonceOf(keys, context.seq), aad, plaintext)
+  const box = sealBox(keys, requestKey(keys, context), context.seq, aad, plaintext)
   return { box, requestHash: requestHashOf(aad, context.salt, box) }
 }
 

@@ -3,8 +3,9 @@ import { syncBuiltinESMExports } from 'node:module'
 import t, { type Test } from 'tap'
 import { open, seal } from '../../src/crypto/aead.ts'
 import { type Agreed, kexKeyId, staticKey } from '../../src/crypto/kex.ts'
+import { openRequest, recordKeys, sealReply, sealRequest } from '../../src/crypto/records.ts'
 import { schedule, transcriptHash } from '../../src/crypto/schedule.ts'
-import { type SealedSuite, SIZES } from '../../src/crypto/suites.ts'
+import { BOX_MAX_BYTES, type SealedSuite, SIZES } from '../../src/crypto/suites.ts'
 import { x25519, x25519Private, x25519Public } from '../../src/crypto/x25519.ts'
 import { derived, flipped, hex } from '../support/bytes.ts'
 import {
@@ -201,6 +202,19 @@ for (const suite of SUITES) {
       t.throws(() => seal(suite, key, other, aad, NOTHING), RangeError, `nonce of ${length}`)
       t.throws(() => open(suite, key, other, aad, box), RangeError, `nonce of ${length}`)
     }
+  })
+
+  t.test(`${suite}: no box is opened or made that is longer than the longest`, async (t) => {
+    const keys = recordKeys(suite, 'ab'.repeat(32), secret, nonce)
+    const context = { seq: 1, op: 'ping', salt: derived('hostile/salt', 16), tokenHash: secret }
+    const largest = Buffer.alloc(BOX_MAX_BYTES - SIZES[suite].tag - (suite === 'S2' ? 1 : 0))
+    const { box, requestHash } = sealRequest(keys, context, largest)
+    t.equal(box.length, BOX_MAX_BYTES)
+    t.same(openRequest(keys, context, box), { plaintext: largest, requestHash })
+    const larger = Buffer.alloc(largest.length + 1)
+    t.throws(() => sealRequest(keys, context, larger), RangeError)
+    t.throws(() => sealReply(keys, { ...context, requestHash }, larger), RangeError)
+    t.equal(openRequest(keys, context, Buffer.alloc(BOX_MAX_BYTES + 1)), null)
   })
 }
 
