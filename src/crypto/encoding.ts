@@ -12,9 +12,11 @@ export function u8(value: number): Buffer {
 
 /**
  * Length-prefixed bytes: a two-byte big-endian length, then the bytes (text as UTF-8).
- * @throws {RangeError} when the input is longer than 65,535 bytes.
+ * @throws {RangeError} when the input is longer than 65,535 bytes, or a text that UTF-8 cannot hold (half of a
+ *   surrogate pair, which would come out as U+FFFD does).
  */
 export function lp(value: string | Uint8Array): Buffer {
+  if (typeof value === 'string' && !value.isWellFormed()) throw new RangeError('lp: the text is not Unicode')
   const bytes = typeof value === 'string' ? Buffer.from(value, 'utf8') : value
   if (bytes.length > 0xffff) throw new RangeError(`lp: ${bytes.length} bytes do not fit a two-byte length`)
   const out = Buffer.allocUnsafe(2 + bytes.length)

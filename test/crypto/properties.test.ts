@@ -204,6 +204,7 @@ t.test('two texts never come to the same bytes', async (t) => {
   const text = fc.string({ unit: 'binary', maxLength: 6 })
   const injective = fc.property(text, text, (a, b) => lp(a).equals(lp(b)) === (a === b))
   holds(t, injective, 'equal bytes, equal texts')
+  for (const broken of ['\ud800', 'a\udfff', '\udc00\ud800']) t.throws(() => lp(broken), RangeError)
 })
 
 t.test('a plaintext is padded to whole 256 bytes, and is the same JSON', async (t) => {
