@@ -88,7 +88,7 @@ const Plaintext = Type.Object({ nonce: b64u(NONCE_BYTES), data: Type.Object({}) 
 export const CheckData = Type.Object(
   {
     licence: Type.String({ minLength: 1, maxLength: 64 }),
-    tool: Type.String({ minLength: 1, maxLength: 32 }),
+    tool: Type.String({ pattern: '^[\\x21-\\x7e]{1,32}$', description: 'The code of a product.' }),
     ver: Type.String({ maxLength: 64 }),
     hwid: Type.Object({ v: Type.Literal(1), c: Components }, STRICT),
     lang: Type.Optional(Type.Union([Type.Literal('en'), Type.Literal('id')])),

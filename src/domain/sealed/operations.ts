@@ -82,7 +82,8 @@ export function createOperations(deps: {
   const pushLog: Operation = async (caller, data) => {
     if (!isLogData(data)) return refused(400, 'bad_data')
     const { level, text } = data
-    if (Buffer.byteLength(text) > LOG_TEXT_MAX_BYTES || !LOG_TEXT.test(text)) return refused(400, 'bad_data')
+    const isFit = Buffer.byteLength(text) <= LOG_TEXT_MAX_BYTES && text.isWellFormed() && LOG_TEXT.test(text)
+    if (!isFit) return refused(400, 'bad_data')
     const { address, supportCode, suite } = caller
     const detail = { contract: suite, level, text }
     const event = events.build('client_log', { name: 'client', address }, { supportCode, detail })
