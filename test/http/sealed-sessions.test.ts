@@ -17,7 +17,8 @@ import {
   pinOf,
 } from '../support/sealed.ts'
 
-const NOW = Date.UTC(2026, 5, 1, 12)
+// Of a time to come, so that the database's own clean-up leaves these sessions alone.
+const NOW = Date.UTC(2031, 5, 1, 12)
 const NO_LIMITS = { RATE_LIMIT_PER_MINUTE: '0', SEALED_S3: 'true' }
 const SUITES = ['S1', 'S2', 'S3'] as const
 const ADDRESS = '198.51.100.7'
