@@ -6,7 +6,8 @@ import { DATABASES } from '../support/databases.ts'
 import { ACTOR, claimsOf, encrypt, handOut, openBench, postCheck, runProgram } from '../support/legacy.ts'
 
 const HWID = '1234567890'
-const NOW = Date.UTC(2026, 10, 21, 12, 0, 0)
+// Of a time to come, so that the database's own clean-up leaves these sessions alone.
+const NOW = Date.UTC(2031, 10, 21, 12, 0, 0)
 const DAY_MS = 86_400_000
 const EXPIRED = '{"status":"error","message":"License expired.","code":"EXPIRED"}'
 const NOT_FOUND = '{"status":"error","message":"Access denied (HWID Not Found).","code":"NOT_FOUND"}'
@@ -106,11 +107,11 @@ for (const { name, freshConfig } of DATABASES) {
         )
         const texts = { sk: 'SK', sck: 'SCK', maintenance: 'no', status1Text: 'hello' }
         await bench.app.products.create(ACTOR, 'demo', 'Demo', texts)
-        const expiresAtMs = Date.UTC(2026, 11, 24, 18, 30, 5)
+        const expiresAtMs = Date.UTC(2031, 11, 24, 18, 30, 5)
         const wish = { productCode: 'demo', customer: 'Budi "B" Ké', expiresAtMs, hwid: HWID, sck: 'own' }
         const { licence } = await bench.app.licences.create(ACTOR, wish)
         const granted =
-          '{"status":"success","message":"Access granted","expiry_date":"2026-12-25 01:30:05","days_remaining":33,' +
+          '{"status":"success","message":"Access granted","expiry_date":"2031-12-25 01:30:05","days_remaining":33,' +
           '"user":"Budi \\"B\\" Ké","sk":"SK","sck":"own","maintenance":"no","status1_text":"hello"}'
         const { token, claims } = await handOut(bench)
         const body = { hwid: encrypt(claims, HWID), version: '1.2', extra: [1] }
@@ -161,8 +162,8 @@ for (const { name, freshConfig } of DATABASES) {
         await create(NOW + DAY_MS, 'exactly')
         const of = async (hwid: string) => (await runProgram(bench, hwid)).json()
         t.match(await of('forever'), { expiry_date: '9999-12-31 23:59:59', days_remaining: 2912118 })
-        t.match(await of('nearly'), { expiry_date: '2026-11-22 11:59:59', days_remaining: 0 })
-        t.match(await of('exactly'), { expiry_date: '2026-11-22 12:00:00', days_remaining: 1 })
+        t.match(await of('nearly'), { expiry_date: '2031-11-22 11:59:59', days_remaining: 0 })
+        t.match(await of('exactly'), { expiry_date: '2031-11-22 12:00:00', days_remaining: 1 })
       },
     )
 

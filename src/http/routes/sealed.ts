@@ -43,6 +43,7 @@ export function sealedRoutes(app: App, answers: SealedAnswers) {
       return (value: unknown) => (validator.Check(value) ? { value } : { error: new Error('not in form') })
     })
     scope.setSerializerCompiler(() => JSON.stringify)
+    scope.removeContentTypeParser('text/plain')
     scope.setErrorHandler((error, request, reply) => {
       const plainError = plainErrorOf(error, app, request)
       if (plainError !== 'busy') app.events.refuse('input_validation_fail', request.address)
