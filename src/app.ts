@@ -9,6 +9,7 @@ import { createDevices } from './domain/devices.ts'
 import { createEvents, type Events } from './domain/events.ts'
 import { createImports } from './domain/imports.ts'
 import { createKeyPairs, type KeyPairs } from './domain/key-pairs.ts'
+import { createKeys } from './domain/keys.ts'
 import { createLeases } from './domain/leases.ts'
 import { createLicenceKeys } from './domain/licence-keys.ts'
 import { createLicences } from './domain/licences.ts'
@@ -238,6 +239,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
     products,
     sessionKeys,
     keyPairs,
+    keys: createKeys({ keyring, keyPairs }),
     issuer,
     ...createSealed(config, ports, db, identity, {
       ...{ sessionKeyRows, messages, keyPairs, products, recognition, limits, events, onError },

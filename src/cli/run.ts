@@ -11,6 +11,7 @@ import { deviceCommands } from './commands/devices.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { eventCommands } from './commands/events.ts'
 import { importCommands } from './commands/import.ts'
+import { keyCommands } from './commands/keys.ts'
 import { licenceCommands } from './commands/licences.ts'
 import { migrateCommands } from './commands/migrate.ts'
 import { productCommands } from './commands/products.ts'
@@ -32,6 +33,7 @@ export const COMMANDS: readonly Command[] = [
   ...deviceCommands,
   ...eventCommands,
   ...tokenCommands,
+  ...keyCommands,
   ...importCommands,
   ...cleanupCommands,
   ...tlsCommands,

@@ -3,15 +3,18 @@ import { type StaticKey, staticKey } from '../crypto/kex.ts'
 import type { SealedSuite } from '../crypto/suites.ts'
 import { memoised } from '../memo.ts'
 import type { Keyring } from '../store/keyring.ts'
-import { keysOf, type Ring } from '../store/ring.ts'
+import { idsOf, type KeyState, keyOf, type Ring, stateOf } from '../store/ring.ts'
 
 const RING_OF = { S1: 'kex-s1', S2: 'kex-s2', S3: 'kex-s3' } as const
 
-function perRing<T>(derive: (secret: Buffer) => T): (ring: Ring) => readonly T[] {
+/** A key pair, and what its ring says of it. */
+type Held<T> = T & { readonly id: string; readonly state: KeyState }
+
+function perRing<T extends object>(derive: (secret: Buffer) => T): (ring: Ring) => readonly Held<T>[] {
   return memoised((ring) =>
-    keysOf(ring).map((key) => {
-      const secret = key.export()
-      const pair = derive(secret)
+    idsOf(ring).map((id) => {
+      const secret = keyOf(ring, id).export()
+      const pair = { ...derive(secret), id, state: stateOf(ring, id) }
       secret.fill(0)
       return pair
     }),
@@ -34,7 +37,7 @@ export function createKeyPairs({ keyring }: { keyring: Keyring }) {
   } as const
 
   /** The key-exchange keys of a suite; none of one that is switched off. */
-  function kex(suite: SealedSuite): readonly StaticKey[] {
+  function kex(suite: SealedSuite): readonly Held<StaticKey>[] {
     const ring = keyring[RING_OF[suite]]
     return ring === undefined ? [] : kexPairs[suite](ring)
   }
@@ -42,8 +45,8 @@ export function createKeyPairs({ keyring }: { keyring: Keyring }) {
   return {
     kex,
     /** Ed25519, for the tokens of sessions. */
-    jwt: (): readonly SigningKey[] => jwtPairs(keyring.jwt),
+    jwt: (): readonly Held<SigningKey>[] => jwtPairs(keyring.jwt),
     /** P-256, for leases. */
-    lease: (): readonly SigningKey[] => leasePairs(keyring.lease),
+    lease: (): readonly Held<SigningKey>[] => leasePairs(keyring.lease),
   }
 }

@@ -47,7 +47,8 @@ export function ringOfOne(id: string, key: KeyObject): Ring {
   return { current: id, keys: new Map([[id, key]]), next: null, madeMs: new Map(), retiredMs: new Map() }
 }
 
-function keyOf(ring: Ring, id: string): KeyObject {
+/** The key that a ring holds under an id it names. */
+export function keyOf(ring: Ring, id: string): KeyObject {
   const key = ring.keys.get(id)
   if (key === undefined) throw new Error('a ring holds the keys it names')
   return key
@@ -61,6 +62,14 @@ export function currentKey(ring: Ring): KeyObject {
 /** The ids of a ring: of the current key, of the next one, then of those that were current before. */
 export function idsOf({ current, next, keys }: Ring): string[] {
   return [...new Set([current, ...(next === null ? [] : [next.id]), ...keys.keys()])]
+}
+
+export type KeyState = 'current' | 'next' | 'retired'
+
+/** @param id one that the ring names. */
+export function stateOf({ current, next }: Ring, id: string): KeyState {
+  if (id === current) return 'current'
+  return id === next?.id ? 'next' : 'retired'
 }
 
 /** Every key of a ring, in the order of {@link idsOf}. */
