@@ -9,6 +9,7 @@ import { createDevices } from './domain/devices.ts'
 import { createEvents, type Events } from './domain/events.ts'
 import { createImports } from './domain/imports.ts'
 import { createKeyPairs, type KeyPairs } from './domain/key-pairs.ts'
+import { createKeyRotation } from './domain/key-rotation.ts'
 import { createKeys } from './domain/keys.ts'
 import { createLeases } from './domain/leases.ts'
 import { createLicenceKeys } from './domain/licence-keys.ts'
@@ -48,8 +49,9 @@ import { SqliteDatabase } from './store/engine/sqlite.ts'
 import { enrolmentStore } from './store/enrolments.ts'
 import { eventStore } from './store/events.ts'
 import { importStore } from './store/imports.ts'
+import { keyFileStore } from './store/key-files.ts'
 import { createKeyWatch } from './store/key-watch.ts'
-import { type Keyring, keyChecksOf, openKeyring } from './store/keyring.ts'
+import { type Keyring, keyChecksOf, openKeyring, ringsInFiles } from './store/keyring.ts'
 import { licenceStore } from './store/licences.ts'
 import { type MessageStore, messageStore } from './store/messages.ts'
 import { openOldServer } from './store/old-server/open.ts'
@@ -240,6 +242,11 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
     sessionKeys,
     keyPairs,
     keys: createKeys({ keyring, keyPairs }),
+    keyRotation: createKeyRotation({
+      files: keyFileStore(db, config.keysDir),
+      rings: ringsInFiles(config),
+      ...{ sessionKeyTtlS: config.sessionKeyTtlS, events, clock, random },
+    }),
     issuer,
     ...createSealed(config, ports, db, identity, {
       ...{ sessionKeyRows, messages, keyPairs, products, recognition, limits, events, onError },

@@ -16,6 +16,7 @@ export const ERRORS = {
   licence_not_found: [404, 'There is no such licence.', 'Lisensi tidak ditemukan.'],
   device_not_found: [404, 'There is no such device.', 'Perangkat tidak ditemukan.'],
   token_not_found: [404, 'There is no such token.', 'Token tidak ditemukan.'],
+  key_not_found: [404, 'There is no such key.', 'Kunci tidak ditemukan.'],
   request_timeout: [408, 'The request did not arrive in time.', 'Permintaan tidak tiba tepat waktu.'],
   product_exists: [409, 'A product with this code exists already.', 'Produk dengan kode ini sudah ada.'],
   licence_state: [
@@ -23,6 +24,7 @@ export const ERRORS = {
     'The licence is not in a state that allows this.',
     'Status lisensi tidak mengizinkan hal ini.',
   ],
+  key_state: [409, 'The key is not in a state that allows this.', 'Status kunci tidak mengizinkan hal ini.'],
   licence_key_exists: [409, 'The licence has a key already.', 'Lisensi ini sudah memiliki kunci.'],
   import_source: [422, 'The old data cannot be read.', 'Data lama tidak dapat dibaca.'],
   body_too_large: [413, 'The body is larger than 16 KiB.', 'Isi permintaan lebih besar dari 16 KiB.'],

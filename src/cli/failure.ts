@@ -33,6 +33,8 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
   licence_not_found: 'kunci licences list',
   device_not_found: 'kunci devices list',
   token_not_found: 'kunci tokens list',
+  key_not_found: 'kunci keys list',
+  key_state: 'kunci keys list',
   product_exists: 'kunci products update CODE',
   licence_state: 'kunci licences show ID',
   licence_key_exists: 'kunci licences issue-key --help',

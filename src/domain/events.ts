@@ -25,6 +25,8 @@ export const EVENT_TYPES = {
   client_log: 'A client logged something.',
   authn_token_created: 'An operator token was created.',
   authn_token_revoked: 'An operator token was revoked.',
+  key_rotated: 'A key was made that takes over in its ring; detail.from says when.',
+  key_retired: 'A key was taken out of its ring.',
   excess_rate_limit_exceeded: 'Requests were refused because there were too many of them.',
   authn_token_refused: 'Requests came without a valid token.',
   input_validation_fail: 'Requests were not in the form their address expects.',

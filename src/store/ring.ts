@@ -38,7 +38,7 @@ export type Ring = {
   readonly next: { readonly id: string; readonly fromMs: number } | null
   /** When a key was made, of keys that say so. */
   readonly madeMs: ReadonlyMap<string, number>
-  /** When a key ceased to be current, of keys that say so. */
+  /** When a key ceased to be current, of keys that say so; also of some that are gone. */
   readonly retiredMs: ReadonlyMap<string, number>
 }
 
@@ -171,7 +171,7 @@ export function parseRing(name: RingName, text: string): Ring {
 export function ringText({ current, keys, next, madeMs, retiredMs }: Ring): string {
   const iso = (ms: number) => new Date(ms).toISOString()
   const times = (byId: ReadonlyMap<string, number>) =>
-    Object.fromEntries([...byId].filter(([id]) => keys.has(id)).map(([id, ms]) => [id, iso(ms)]))
+    Object.fromEntries([...byId].map(([id, ms]) => [id, iso(ms)]))
   const content = {
     current,
     keys: Object.fromEntries([...keys].map(([id, key]) => [id, toB64u(key.export())])),

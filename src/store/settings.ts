@@ -2,7 +2,7 @@ import { toCrockford } from '../crypto/licence-key.ts'
 import { SetupError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import { Coalescer } from './engine/coalescer.ts'
-import { type Database, type Reader, upsert } from './engine/database.ts'
+import { type Database, type Reader, type Session, type Statement, upsert } from './engine/database.ts'
 import { actualColumns } from './engine/schema.ts'
 import type { KeyChecks } from './keyring.ts'
 
@@ -33,6 +33,37 @@ export async function readKeyChecks(db: Reader & Pick<Database, 'dialect'>): Pro
   return new Map(rows.map(({ name, value }) => [name.slice(KEY_CHECK.length), value]))
 }
 
+/** The statements that note check values; those that are there stay as they are. */
+export function keyCheckNotes(
+  dialect: Database['dialect'],
+  checks: readonly (readonly [name: string, value: string])[],
+  nowMs: number,
+): Statement[] {
+  return checks.map(([name, value]) => {
+    const row = { name: KEY_CHECK + name, value, updated_at_ms: nowMs }
+    return upsert(dialect, 'kunci_settings', row, { key: 'name' })
+  })
+}
+
+/** @throws {SetupError} when another node, with other keys, was first. */
+export function requireFirst(
+  checks: Iterable<readonly [name: string, value: string]>,
+  stored: KeyChecks,
+): void {
+  const other = [...checks].find(([name, value]) => stored.get(name) !== value)
+  if (other !== undefined)
+    throw new SetupError(
+      `Another node made a key of its own for this database a moment ago (${other[0]}).\n` +
+        'Copy its KEYS_DIR to this node.',
+    )
+}
+
+/** Until the transaction ends nobody else gets this far with the same ring. */
+export async function lockKeyChecks(tx: Session, ring: string, nowMs: number): Promise<void> {
+  const sql = 'UPDATE kunci_settings SET updated_at_ms = ? WHERE name LIKE ?'
+  await tx.run(sql, [nowMs, `${KEY_CHECK}${ring}.%`])
+}
+
 /**
  * Notes the check values of keys that this database has not met. The first node to write one decides.
  * @throws {SetupError} when another node, with other keys, was first.
@@ -41,19 +72,8 @@ export async function noteKeyChecks(db: Database, known: KeyChecks, checks: KeyC
   const fresh = [...checks].filter(([name]) => !known.has(name) && name !== 'legacy-jwt.env')
   if (fresh.length === 0) return
   // In one transaction: of two nodes with keys of their own each might else be first with some of them.
-  await db.batch(
-    fresh.map(([name, value]) => {
-      const row = { name: KEY_CHECK + name, value, updated_at_ms: db.clock() }
-      return upsert(db.dialect, 'kunci_settings', row, { key: 'name' })
-    }),
-  )
-  const stored = await readKeyChecks(db)
-  const other = fresh.find(([name, value]) => stored.get(name) !== value)
-  if (other !== undefined)
-    throw new SetupError(
-      `Another node made a key of its own for this database a moment ago (${other[0]}).\n` +
-        'Copy its KEYS_DIR to this node.',
-    )
+  await db.batch(keyCheckNotes(db.dialect, fresh, db.clock()))
+  requireFirst(fresh, await readKeyChecks(db))
 }
 
 /** Who signs, for as long as this database lives: the first node to ask decides. */

@@ -1,5 +1,5 @@
 import { createECDH, createPrivateKey, createPublicKey } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { chownSync, cpSync, lstatSync, readFileSync, renameSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { pinsText } from '../../src/cli/pin-formats.ts'
@@ -7,9 +7,12 @@ import type { Config } from '../../src/config.ts'
 import { p256SigningKey } from '../../src/crypto/jwk.ts'
 import { kexKeyId } from '../../src/crypto/kex.ts'
 import { failure, json, kunci } from '../support/cli.ts'
+import { type ManualClock, manualClock } from '../support/clock.ts'
 import { DATABASES } from '../support/databases.ts'
-import { install } from '../support/installation.ts'
+import { asOperator, type Installation, install } from '../support/installation.ts'
+import { ACTOR } from '../support/legacy.ts'
 
+const MINUTE_MS = 60_000
 const S3 = { SEALED_S3: 'true' }
 
 type RingFile = {
@@ -40,6 +43,22 @@ function p256PublicKey(secret: Buffer): string {
   const ecdh = createECDH('prime256v1')
   ecdh.setPrivateKey(secret)
   return ecdh.getPublicKey('base64url')
+}
+
+const fileText = ({ keysDir }: Config, ring: string) => readFileSync(join(keysDir, `${ring}.json`), 'utf8')
+
+/** Rotates by a clock that the test moves. */
+function rotateAt(installation: Installation, clock: ManualClock, ring: string) {
+  return asOperator(installation, (app) => app.keyRotation.rotate(ACTOR, ring, clock() + MINUTE_MS), {
+    clock,
+  })
+}
+
+/** Retires by a clock that the test moves; as a code and its detail where it is refused. */
+function retireAt(installation: Installation, clock: ManualClock, ring: string, id: string, yes = false) {
+  return asOperator(installation, (app) => app.keyRotation.retire(ACTOR, ring, id, yes), { clock }).catch(
+    ({ code, detail }) => `${code}: ${detail}`,
+  )
 }
 
 for (const database of DATABASES) {
@@ -96,8 +115,171 @@ for (const database of DATABASES) {
       t.match(listed.stdout, /^legacy-jwt +env +- +current +-$/m)
       t.notMatch(listed.stdout, secret)
     })
+
+    t.test('a new key waits for a minute, then takes over; the earlier one stays', async (t) => {
+      const installation = await install(t, database)
+      const { env, config } = installation
+      const beforeMs = Date.now()
+      const added = await json(env, 'keys', 'rotate', 'kek')
+      t.match(added, { ring: 'kek', id: 'k2' })
+      const fromMs = Date.parse(added.from)
+      t.ok(fromMs >= beforeMs + MINUTE_MS - 5000 && fromMs <= Date.now() + MINUTE_MS + 5000, added.from)
+      const { keys, ...rest } = ringFile(config, 'kek')
+      t.match(rest, { current: 'k1', next: { id: 'k2', from: added.from } })
+      t.same(Object.keys(keys), ['k1', 'k2'])
+      t.not(keys.k1, keys.k2)
+      t.equal(statSync(join(config.keysDir, 'kek.json')).mode & 0o777, 0o600)
+      const kek = async (clock = manualClock(fromMs - 1)) => {
+        const all = await asOperator(installation, async (app) => app.keys.list(), { clock })
+        return all.filter(({ ring }) => ring === 'kek').map(({ id, state, sinceMs }) => [id, state, sinceMs])
+      }
+      t.match(await kek(), [
+        ['k1', 'current'],
+        ['k2', 'next', fromMs],
+      ])
+      t.same(await kek(manualClock(fromMs)), [
+        ['k2', 'current', fromMs],
+        ['k1', 'retired', fromMs],
+      ])
+      t.match(await json(env, 'events', 'list', '--type', 'key_rotated'), [
+        { actor: /^cli/, detail: { ring: 'kek', id: 'k2', from: added.from } },
+      ])
+      t.match(await failure(env, 'keys', 'rotate', 'kek'), {
+        ...{ exitCode: 4, code: 'key_state', detail: /next key already: k2/ },
+      })
+      t.equal((await rotateAt(installation, manualClock(fromMs), 'kek')).id, 'k3', 'once it took over')
+      t.same(Object.entries(ringFile(config, 'kek').retired ?? {}), [['k1', added.from]])
+    })
+
+    t.test('a key takes over when it is told to, also at once', async (t) => {
+      const { env, config } = await install(t, database)
+      t.same(await json(env, 'keys', 'rotate', 'kex-s1', '--at', '2040-01-01T07:00:00+07:00'), {
+        ...{ ring: 'kex-s1', id: 'k2', from: '2040-01-01T00:00:00.000Z' },
+      })
+      const { S1 } = await json(env, 'keys', 'pins')
+      const pinned = ['k1', 'k2'].map((id) => x25519PublicKey(secretOf(config, 'kex-s1', id)))
+      t.same(
+        S1.map(({ pub }: { pub: string }) => pub),
+        pinned,
+        'a client is given both to pin, the current one first',
+      )
+      await json(env, 'keys', 'rotate', 'lease', '--now')
+      const { current, next, retired } = ringFile(config, 'lease')
+      t.match([current, next, Object.keys(retired ?? {})], ['k2', undefined, ['k1']])
+      const { lease } = await json(env, 'keys', 'pins')
+      t.same(
+        lease.map(({ x }: { x: string }) => x),
+        ['k2', 'k1'].map((id) => p256SigningKey(secretOf(config, 'lease', id)).publicJwk.x),
+        'leases of the earlier key are still out',
+      )
+      const wrong: [string[], RegExp][] = [
+        [['kek', '--at', '2020-01-01'], /is past/],
+        [['kek', '--at', '2040-01-01', '--now'], /exclude each other/],
+        [['kekse'], /there are: kek, hwid-pepper/],
+      ]
+      for (const [argv, detail] of wrong)
+        t.match(await failure(env, 'keys', 'rotate', ...argv), { exitCode: 2, detail })
+      t.match(await failure(env, 'keys', 'rotate', 'kex-s3'), { exitCode: 4, detail: /SEALED_S3 is off/ })
+      const withSecret = { ...env, JWT_SECRET: 'a secret of the old server, 32+ bytes' }
+      t.match(await failure(withSecret, 'keys', 'rotate', 'legacy-jwt'), { detail: /JWT_SECRET is set/ })
+    })
+
+    t.test('of two who rotate at once one makes the key, and the other finds it waiting', async (t) => {
+      const { env, config } = await install(t, database)
+      const codes = await Promise.all(
+        [1, 2, 3].map(async () => (await kunci(env, 'keys', 'rotate', 'jwt')).code),
+      )
+      t.same(codes.sort(), [0, 4, 4])
+      t.same(Object.keys(ringFile(config, 'jwt').keys), ['k1', 'k2'])
+      t.equal((await kunci(env, 'keys', 'list')).code, 0, 'the database knows the key that is in the file')
+    })
+
+    t.test('a node that has not got the other node’s key makes none of the same name', async (t) => {
+      const { env, config } = await install(t, database)
+      await json(env, 'keys', 'list')
+      const keysDir = join(config.dataDir, 'other-keys')
+      cpSync(config.keysDir, keysDir, { recursive: true })
+      await json(env, 'keys', 'rotate', 'kek')
+      const before = fileText({ ...config, keysDir }, 'kek')
+      t.match(await failure({ ...env, KEYS_DIR: keysDir }, 'keys', 'rotate', 'kek'), {
+        ...{ exitCode: 5, message: /met key k2 of kek.*\nCopy KEYS_DIR/ },
+      })
+      t.equal(fileText({ ...config, keysDir }, 'kek'), before)
+    })
+
+    t.test('a key is retired once nothing can need it any more, and its file forgets it', async (t) => {
+      const installation = await install(t, database)
+      const { config } = installation
+      const clock = manualClock(Date.now())
+      for (const ring of ['kek', 'jwt', 'legacy-jwt']) {
+        const { fromMs } = await rotateAt(installation, clock, ring)
+        const before = fileText(config, ring)
+        const refused = async (id: string, why: RegExp) => {
+          t.match(await retireAt(installation, clock, ring, id, true), why, `${ring} ${id}`)
+          t.equal(fileText(config, ring), before)
+        }
+        await refused('k1', /^key_state: k1 is the current key/)
+        await refused('k2', /^key_state: k2 is the next key/)
+        await refused('k3', /^key_not_found: .* no key "k3"/)
+        clock.advance(fromMs + 10 * MINUTE_MS - 1 - clock())
+        await refused('k1', /^key_state: .* still needed.* until /)
+        clock.advance(1)
+        t.equal(await retireAt(installation, clock, ring, 'k1'), ring)
+        const { current, next, keys, made, retired } = ringFile(config, ring)
+        t.same([current, next, Object.keys(keys), Object.keys(made)], ['k2', undefined, ['k2'], ['k2']])
+        t.same(Object.keys(retired ?? {}), ['k1'])
+        t.match(await retireAt(installation, clock, ring, 'k1'), /^key_not_found/)
+        t.equal((await rotateAt(installation, clock, ring)).id, 'k3', 'an id is not used twice')
+      }
+      const events = await json(installation.env, 'events', 'list', '--type', 'key_retired')
+      t.match(
+        events.map(({ detail }: { detail: unknown }) => detail),
+        ['kek', 'jwt', 'legacy-jwt'].map((ring) => ({ ring, id: 'k1' })),
+      )
+    })
+
+    t.test('sessions that live longer keep their keys longer', async (t) => {
+      const installation = await install(t, database, { SESSION_KEY_TTL_S: '3600' })
+      const clock = manualClock(Date.now())
+      const { fromMs } = await rotateAt(installation, clock, 'kek')
+      clock.advance(fromMs + 65 * MINUTE_MS - 1 - clock())
+      t.match(await retireAt(installation, clock, 'kek', 'k1'), /^key_state/)
+      clock.advance(1)
+      t.equal(await retireAt(installation, clock, 'kek', 'k1'), 'kek')
+    })
+
+    t.test('a key that clients depend on is retired only by who says yes, a pepper by nobody', async (t) => {
+      const installation = await install(t, database)
+      const clock = manualClock(Date.now())
+      for (const ring of ['kex-s1', 'kex-s2', 'lease', 'hwid-pepper', 'licence-pepper'])
+        await rotateAt(installation, clock, ring)
+      clock.advance(400 * 24 * 60 * MINUTE_MS)
+      for (const ring of ['kex-s1', 'kex-s2', 'lease']) {
+        t.match(await retireAt(installation, clock, ring, 'k1'), /^invalid_argument: without --yes it stays/)
+        t.equal(await retireAt(installation, clock, ring, 'k1', true), ring)
+      }
+      for (const ring of ['hwid-pepper', 'licence-pepper'])
+        t.match(
+          await retireAt(installation, clock, ring, 'k1', true),
+          /^key_state: a pepper is needed for ever/,
+        )
+    })
   })
 }
+
+t.test('a key file stays its owner’s, and a link a link', { skip: process.getuid?.() !== 0 }, async (t) => {
+  const { env, config } = await install(t, DATABASES[0]!)
+  await json(env, 'keys', 'list')
+  const [file, elsewhere] = [join(config.keysDir, 'kek.json'), join(config.dataDir, 'elsewhere.json')]
+  chownSync(file, 4711, 4712)
+  renameSync(file, elsewhere)
+  symlinkSync(elsewhere, file)
+  await json(env, 'keys', 'rotate', 'kek')
+  t.ok(lstatSync(file).isSymbolicLink())
+  const { uid, gid, mode } = statSync(elsewhere)
+  t.same([uid, gid, mode & 0o777], [4711, 4712, 0o600])
+  t.same(Object.keys(ringFile(config, 'kek').keys), ['k1', 'k2'])
+})
 
 t.test('pins come as constants of the languages that clients are written in', async (t) => {
   const pins = {

@@ -1,11 +1,17 @@
 import type { KeyFacts } from '../../domain/keys.ts'
+import { AppError } from '../../errors.ts'
 import { command } from '../command.ts'
 import { isoTime, table } from '../output.ts'
 import { PIN_FORMATS, pinsText } from '../pin-formats.ts'
-import { asOneOf } from '../values.ts'
+import { asExpiry, asOneOf } from '../values.ts'
 
 const asSuite = asOneOf(['S1', 'S2', 'S3'])
 const asFormat = asOneOf(PIN_FORMATS)
+
+/** Long enough for every process to have read the file, which it looks for every five seconds. */
+const HANDOVER_MS = 60_000
+
+const RING = { name: 'ring', doc: 'Name of the ring, such as kek.' } as const
 
 function keyView({ ring, id, kid, state, madeMs, sinceMs }: KeyFacts) {
   return { ring, id, kid, state, made_at: isoTime(madeMs), since: isoTime(sinceMs) }
@@ -50,4 +56,57 @@ const pins = command({
     }),
 })
 
-export const keyCommands = [list, pins]
+const rotate = command({
+  path: ['keys', 'rotate'],
+  summary: 'Adds a key to a ring, which takes over a minute later unless it is told when; the others stay.',
+  options: {
+    at: {
+      value: 'DATE',
+      doc: 'When it takes over, in ISO 8601: a date means its last second in UTC, a date-time may name its zone.',
+      parse: asExpiry,
+    },
+    now: {
+      doc: 'It takes over at once. A server that has not read it yet cannot open what another makes with it.',
+    },
+  },
+  positionals: [RING],
+  example: 'kunci keys rotate kek',
+  run: ({ args, actor, withApp }) =>
+    withApp(async (app) => {
+      const { ring: name, at, now = false } = args
+      if (now && at !== undefined)
+        throw new AppError('invalid_argument', { detail: '--at and --now exclude each other' })
+      const nowMs = app.clock()
+      if (at !== undefined && at <= nowMs)
+        throw new AppError('invalid_argument', { detail: `--at: ${isoTime(at)} is past` })
+      const { ring, id, fromMs } = await app.keyRotation.rotate(
+        actor,
+        name,
+        now ? nowMs : (at ?? nowMs + HANDOVER_MS),
+      )
+      const text = [
+        `Added: key ${id} of ${ring}, current from ${isoTime(fromMs)}.`,
+        `${now ? 'At once' : 'Before then'} copy KEYS_DIR to every other node, and back it up.`,
+      ]
+      return { data: { ring, id, from: isoTime(fromMs) }, text: text.join('\n') }
+    }),
+})
+
+const retire = command({
+  path: ['keys', 'retire'],
+  summary: 'Takes a key that is no longer current out of its ring, for good.',
+  options: {
+    yes: { doc: 'Also where clients depend on it: keys that they have pinned, and those that sign leases.' },
+  },
+  positionals: [RING, { name: 'id', doc: 'Id of the key, such as k1.' }],
+  example: 'kunci keys retire kek k1',
+  run: ({ args, actor, withApp }) =>
+    withApp(async (app) => {
+      const { id, yes = false } = args
+      const ring = await app.keyRotation.retire(actor, args.ring, id, yes)
+      const text = `Retired: key ${id} of ${ring}. Other nodes hold it until KEYS_DIR is copied to them.`
+      return { data: { ring, id, retired: true }, text }
+    }),
+})
+
+export const keyCommands = [list, pins, rotate, retire]
