@@ -34,8 +34,9 @@ export type ImportedIdentity = {
   readonly pepperId: string
 }
 
-function bindingOf({ device }: BoundLicence, { volume, oldHwid }: Machine): Binding {
-  if (device === null) return 'none'
+function bindingOf({ device, isEnrolled }: BoundLicence, { volume, oldHwid }: Machine): Binding {
+  // Where a machine is enrolled by a sealed suite, this contract, which anybody can forge, brings in no second one.
+  if (device === null) return isEnrolled ? 'other' : 'none'
   const isKnownBy = (hashes: readonly string[]) => device.hashes.some((h) => hashes.includes(h))
   if (isKnownBy(volume)) return 'same'
   return isKnownBy(oldHwid) ? 'imported' : 'other'

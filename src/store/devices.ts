@@ -44,8 +44,6 @@ export type NewEnrolment = {
   readonly slotNo: number
   readonly components: readonly NewComponent[]
   readonly createdAtMs: number
-  /** The old contract's binding that ends with it. */
-  readonly endsDeviceId: string | null
 }
 
 export type DeviceStore = {
@@ -91,15 +89,18 @@ export function enrolLegacyDevices(devices: readonly NewDevice[]): Statement[] {
 
 /** @throws {DuplicateKeyError} when the slot was taken meanwhile. */
 export async function enrolDevice(tx: Session, device: NewEnrolment): Promise<void> {
-  const { id, licenceId, slotNo, components, createdAtMs, endsDeviceId } = device
+  const { id, licenceId, slotNo, components, createdAtMs } = device
   const columns = ['id', 'licence_id', 'slot_no', 'created_at_ms', 'last_seen_ms']
   await tx.run(...insertMany('kunci_devices', columns, [[id, licenceId, slotNo, createdAtMs, createdAtMs]]))
   await tx.run(...insertComponents(components))
-  if (endsDeviceId === null) return
-  await tx.run(
+}
+
+/** Takes a device out of its slot; no row matches when it is out already. */
+export function releaseDevice(id: string, nowMs: number): Statement {
+  return [
     'UPDATE kunci_devices SET slot_no = NULL, released_at_ms = ? WHERE id = ? AND slot_no IS NOT NULL',
-    [createdAtMs, endsDeviceId],
-  )
+    [nowMs, id],
+  ]
 }
 
 /** Notes that devices were seen, all as of the latest sighting among them. */
@@ -137,10 +138,7 @@ export function deviceStore(db: Database): DeviceStore {
     },
     release: (device, nowMs, event) =>
       db.transaction(async (tx) => {
-        const changed = await tx.run(
-          'UPDATE kunci_devices SET slot_no = NULL, released_at_ms = ? WHERE id = ? AND slot_no IS NOT NULL',
-          [nowMs, device.id],
-        )
+        const changed = await tx.run(...releaseDevice(device.id, nowMs))
         if (changed === 1) await tx.run(...insertEvents([event]))
         return changed === 1
       }),

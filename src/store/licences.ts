@@ -28,6 +28,8 @@ export type Licence = { readonly [K in keyof LegacyTexts]: string | null } & {
 export type BoundLicence = {
   readonly licence: Licence
   readonly device: BoundDevice | null
+  /** Whether a machine is enrolled under it by a sealed suite. Asked by licence key only, as a new machine comes with one. */
+  readonly isEnrolled: boolean
 }
 
 export type BoundDevice = {
@@ -118,7 +120,7 @@ function boundFromColumns(rows: readonly [Row, ...Row[]]): BoundLicence {
     first.device_id === null
       ? null
       : { id: String(first.device_id), hashes, lastSeenMs: first.last_seen_ms as number | null }
-  return { licence: fromColumns(first), device }
+  return { licence: fromColumns(first), device, isEnrolled: Number(first.is_enrolled ?? 0) === 1 }
 }
 
 function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, [T, ...T[]]> {
@@ -153,7 +155,9 @@ async function findByDevices(
 async function findByKeys(db: Database, hashes: readonly string[]): Promise<(BoundLicence | null)[]> {
   const wanted = paddedList(hashes)
   const rows = await db.all(
-    `SELECT ${SELECTED}, l.key_hash, d.id AS device_id, d.last_seen_ms, c.h FROM kunci_licences l
+    `SELECT ${SELECTED}, l.key_hash, d.id AS device_id, d.last_seen_ms, c.h,
+            EXISTS (SELECT 1 FROM kunci_devices e WHERE e.licence_id = l.id AND e.slot_no > 0) AS is_enrolled
+     FROM kunci_licences l
      LEFT JOIN kunci_devices d ON d.licence_id = l.id AND d.slot_no = 0
      LEFT JOIN kunci_device_components c ON c.device_id = d.id AND c.type IN ${LEGACY_TYPES}
      WHERE l.key_hash IN (${placeholders(wanted.length)})`,

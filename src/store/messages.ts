@@ -1,4 +1,4 @@
-import { enrolDevice, type NewEnrolment, seenTogether } from './devices.ts'
+import { enrolDevice, type NewEnrolment, releaseDevice, seenTogether } from './devices.ts'
 import { Coalescer } from './engine/coalescer.ts'
 import {
   type Database,
@@ -39,6 +39,8 @@ export type MessageRecord = {
   readonly events: readonly EventRow[]
   readonly seenDevice?: { readonly id: string; readonly atMs: number } | undefined
   readonly enrol?: NewEnrolment | undefined
+  /** The binding of the old contract that makes way. */
+  readonly release?: { readonly id: string; readonly atMs: number } | undefined
   readonly lease?: NewLease | undefined
   readonly idempotent?: Idempotent | undefined
   /** Ends the session of the message as of this time. */
@@ -114,10 +116,14 @@ async function step(outcome: MessageOutcome, work: () => Promise<unknown>): Prom
 }
 
 async function runAlone(tx: Session, record: MessageRecord): Promise<void> {
-  const { message, events, seenDevice, enrol, lease, idempotent, closeAtMs } = record
+  const { message, events, seenDevice, enrol, release, lease, idempotent, closeAtMs } = record
   await step('duplicate', () => tx.run(...insertMessages([message])))
   if (idempotent !== undefined) await step('repeated', () => tx.run(...insertIdempotent(idempotent)))
   if (enrol !== undefined) await step('overtaken', () => enrolDevice(tx, enrol))
+  if (release !== undefined)
+    await step('overtaken', async () => {
+      if ((await tx.run(...releaseDevice(release.id, release.atMs))) !== 1) throw new Refused('overtaken')
+    })
   if (lease !== undefined)
     await step('overtaken', async () => {
       if (!(await putLease(tx, lease))) throw new Refused('overtaken')
@@ -145,8 +151,8 @@ function insertIdempotent({ scope, nonce, op, result, createdAtMs }: Idempotent)
   )
 }
 
-function isPlain({ enrol, lease, idempotent, closeAtMs }: MessageRecord): boolean {
-  return enrol === undefined && lease === undefined && idempotent === undefined && closeAtMs === undefined
+function isPlain({ enrol, release, lease, idempotent, closeAtMs }: MessageRecord): boolean {
+  return [enrol, release, lease, idempotent, closeAtMs].every((effect) => effect === undefined)
 }
 
 async function claimTogether(

@@ -14,7 +14,7 @@ function candidate(
     ...{ sk: null, sck: null, maintenance: null, status1Text: null, createdAtMs: 0, updatedAtMs: 0 },
     ...facts,
   }
-  return { bound: { licence, device: null }, binding }
+  return { bound: { licence, device: null, isEnrolled: false }, binding }
 }
 
 const dead = [

@@ -133,7 +133,31 @@ for (const database of DATABASES) {
       const [ended] = await events(shop, 'device_binding_ended')
       t.equal(ended?.deviceId, devices.find(({ slotNo }) => slotNo === null)?.id)
       t.match((await runProgram(shop.bench, '1234567890')).json(), { code: 'NOT_FOUND' })
+      t.match(
+        (await runProgram(shop.bench, '1234567890', shop.key)).json(),
+        { code: 'NOT_FOUND' },
+        'nor anew',
+      )
     })
+
+    t.test(
+      'a binding of the old contract that came at the same moment ends with the next check',
+      async (t) => {
+        const shop = await openShop(t, database)
+        const session = await begin(shop)
+        t.match(await session.call('licence.check', checkData(shop.key)), { code: 'ok' })
+        const db = await openDatabase(shop.bench.config)
+        t.teardown(() => db.close())
+        await db.run(
+          'INSERT INTO kunci_devices (id, licence_id, slot_no, created_at_ms) VALUES (?, ?, ?, ?)',
+          [...['dev_LATE', shop.licenceId, 0, NOW]],
+        )
+        t.match(await session.call('licence.check', checkData(shop.key)), { code: 'ok' })
+        const devices = await shop.bench.app.devices.list({ licenceId: shop.licenceId, limit: 10 })
+        t.same(devices.map(({ slotNo }) => slotNo).sort(), [1, null])
+        t.match(await events(shop, 'device_binding_ended'), [{ deviceId: 'dev_LATE' }])
+      },
+    )
 
     t.test('a lease is kept until half of it is spent or something in it changes', async (t) => {
       const shop = await openShop(t, database)

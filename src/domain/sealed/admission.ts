@@ -114,26 +114,31 @@ export function createAdmission(deps: {
     return { ...denial, onceRecorded: () => limits.countUnknown(actor, prefix) }
   }
 
+  /** A binding of the old contract makes way for a machine that is enrolled. */
+  function ending(inquiry: Inquiry, { endsDeviceId: id, licence }: Admission): Effects {
+    if (id === null) return { events: [] }
+    const event = eventOf(inquiry, 'device_binding_ended', { licenceId: licence.id, deviceId: id })
+    return { events: [event], release: { id, atMs: clock() } }
+  }
+
   /** What it brings about that this machine is seen now. */
   function sighting(inquiry: Inquiry, verdict: Admission): Pick<Admitted, 'deviceId' | 'lease' | 'effects'> {
-    const { machine, data } = inquiry
     const nowMs = clock()
+    const ended = ending(inquiry, verdict)
     if (verdict.kind === 'known') {
       const { id, lastSeenMs, lease } = verdict.device
       const isStale = (lastSeenMs ?? 0) < nowMs - SEEN_EVERY_MS
       return {
         deviceId: id,
         lease,
-        effects: { events: [], seenDevice: isStale ? { id, atMs: nowMs } : undefined },
+        effects: { ...ended, seenDevice: isStale ? { id, atMs: nowMs } : undefined },
       }
     }
-    const { licence, slotNo, endsDeviceId } = verdict
+    const { licence, slotNo } = verdict
     const id = newId('dev', random)
-    const components = machines.componentsOf(id, data.tool, machine, nowMs)
-    const facts = { licenceId: licence.id, deviceId: endsDeviceId }
-    const enrol = { id, licenceId: licence.id, slotNo, components, createdAtMs: nowMs, endsDeviceId }
-    const ended = endsDeviceId === null ? [] : [eventOf(inquiry, 'device_binding_ended', facts)]
-    return { deviceId: id, lease: null, effects: { events: ended, enrol } }
+    const components = machines.componentsOf(id, inquiry.data.tool, inquiry.machine, nowMs)
+    const enrol = { id, licenceId: licence.id, slotNo, components, createdAtMs: nowMs }
+    return { deviceId: id, lease: null, effects: { ...ended, enrol } }
   }
 
   /** @param data what the client sent, unchecked. */

@@ -7,16 +7,14 @@ export type Policy = { readonly maxDevices: number }
 
 export type Reason = 'unknown' | 'wrong_tool' | 'suspended' | 'revoked'
 
+/** A machine that may run. A binding of the old contract makes way for it. */
+type Admission = { readonly licence: Licence; readonly endsDeviceId: string | null }
+
 export type Verdict =
   /** The machine is enrolled. */
-  | { readonly kind: 'known'; readonly licence: Licence; readonly device: EnrolledDevice }
-  /** The machine is new and may take this slot; a binding of the old contract ends with that. */
-  | {
-      readonly kind: 'enrol'
-      readonly licence: Licence
-      readonly slotNo: number
-      readonly endsDeviceId: string | null
-    }
+  | (Admission & { readonly kind: 'known'; readonly device: EnrolledDevice })
+  /** The machine is new and may take this slot. */
+  | (Admission & { readonly kind: 'enrol'; readonly slotNo: number })
   /** One answer to a client for every reason, which is for the record. */
   | { readonly kind: 'licence_invalid'; readonly reason: Reason; readonly licence: Licence | null }
   | {
@@ -58,11 +56,11 @@ export function decide(
   if (licence.expiresAtMs !== null && licence.expiresAtMs <= nowMs)
     return { kind: 'licence_expired', licence }
   const enrolled = devices.filter(({ slotNo }) => slotNo !== LEGACY_SLOT)
+  const endsDeviceId = devices.find(({ slotNo }) => slotNo === LEGACY_SLOT)?.id ?? null
   const device = enrolled.find((candidate) => match(candidate.parts, parts).isSame)
-  if (device !== undefined) return { kind: 'known', licence, device }
+  if (device !== undefined) return { kind: 'known', licence, device, endsDeviceId }
   if (!isEnrollable(parts)) return { kind: 'device_weak', licence }
   const slotNo = freeSlot(enrolled, policy)
   if (slotNo === null) return { kind: 'device_limit', licence }
-  const legacy = devices.find((candidate) => candidate.slotNo === LEGACY_SLOT)
-  return { kind: 'enrol', licence, slotNo, endsDeviceId: legacy?.id ?? null }
+  return { kind: 'enrol', licence, slotNo, endsDeviceId }
 }
