@@ -6,6 +6,7 @@ import {
   insertMany,
   paddedList,
   placeholders,
+  type Reader,
   type Session,
   type Statement,
 } from './engine/database.ts'
@@ -175,7 +176,9 @@ export function messageStore(db: Database): MessageStore {
   return {
     record: (record) => (isPlain(record) ? claimTogether(together, record) : recordAlone(db, record)),
     find: async (sessionId, seq) => {
-      const [row] = await db.all<{ request_hash: string; reply: string }>(
+      // Whoever asks may have been answered by another node a moment ago.
+      const all: Reader['all'] = db.allCaughtUp ?? ((sql, params) => db.all(sql, params))
+      const [row] = await all<{ request_hash: string; reply: string }>(
         'SELECT request_hash, reply FROM kunci_session_messages WHERE session_id = ? AND seq = ?',
         [sessionId, seq],
       )
