@@ -10,6 +10,7 @@ import { createEvents, type Events } from './domain/events.ts'
 import { createImports } from './domain/imports.ts'
 import { createKeyPairs, type KeyPairs } from './domain/key-pairs.ts'
 import { createKeyRotation } from './domain/key-rotation.ts'
+import { createKeySets } from './domain/key-sets.ts'
 import { createKeys } from './domain/keys.ts'
 import { createLeases } from './domain/leases.ts'
 import { createLicenceKeys } from './domain/licence-keys.ts'
@@ -50,6 +51,7 @@ import { enrolmentStore } from './store/enrolments.ts'
 import { eventStore } from './store/events.ts'
 import { importStore } from './store/imports.ts'
 import { keyFileStore } from './store/key-files.ts'
+import { keySetStore } from './store/key-sets.ts'
 import { createKeyWatch } from './store/key-watch.ts'
 import { type Keyring, keyChecksOf, openKeyring, ringsInFiles } from './store/keyring.ts'
 import { licenceStore } from './store/licences.ts'
@@ -230,6 +232,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
   })
   const messages = messageStore(db)
   const keyPairs = createKeyPairs({ keyring })
+  const keys = createKeys({ keyring, keyPairs })
   const cleanup = createCleanup({ store: sessionKeyRows, messages, blocks, clock, onError })
   return {
     logger,
@@ -241,7 +244,8 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
     products,
     sessionKeys,
     keyPairs,
-    keys: createKeys({ keyring, keyPairs }),
+    keys,
+    keySets: createKeySets({ store: keySetStore(db), keys, issuer, events, clock }),
     keyRotation: createKeyRotation({
       files: keyFileStore(db, config.keysDir),
       rings: ringsInFiles(config),

@@ -5,32 +5,31 @@ import { toB64u } from './encoding.ts'
 const ED25519_PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex')
 const COORDINATE_BYTES = 32
 
-/** A public key as RFC 7517 writes it; `alg` and `use` say what it is for. */
-export type PublicJwk =
-  | {
-      readonly kty: 'OKP'
-      readonly crv: 'Ed25519'
-      readonly x: string
-      readonly kid: string
-      readonly alg: 'EdDSA'
-      readonly use: 'sig'
-    }
-  | {
-      readonly kty: 'EC'
-      readonly crv: 'P-256'
-      readonly x: string
-      readonly y: string
-      readonly kid: string
-      readonly alg: 'ES256'
-      readonly use: 'sig'
-    }
+/** Public keys as RFC 7517 writes them; `alg` and `use` say what they are for. */
+export type Ed25519Jwk = {
+  readonly kty: 'OKP'
+  readonly crv: 'Ed25519'
+  readonly x: string
+  readonly kid: string
+  readonly alg: 'EdDSA'
+  readonly use: 'sig'
+}
+export type P256Jwk = {
+  readonly kty: 'EC'
+  readonly crv: 'P-256'
+  readonly x: string
+  readonly y: string
+  readonly kid: string
+  readonly alg: 'ES256'
+  readonly use: 'sig'
+}
 
 /** A key that signs tokens, leases or key sets. */
-export type SigningKey = {
+export type SigningKey<Jwk = Ed25519Jwk | P256Jwk> = {
   /** 43 characters: the RFC 7638 thumbprint. */
   readonly kid: string
   readonly privateKey: KeyObject
-  readonly publicJwk: PublicJwk
+  readonly publicJwk: Jwk
 }
 
 /**
@@ -43,7 +42,7 @@ export function thumbprint(members: Readonly<Record<string, string>>): string {
 }
 
 /** @param seed 32 bytes (RFC 8032 section 5.1.5). */
-export function ed25519Key(seed: Uint8Array): SigningKey {
+export function ed25519Key(seed: Uint8Array): SigningKey<Ed25519Jwk> {
   const privateKey = createPrivateKey({
     key: Buffer.concat([ED25519_PKCS8, seed]),
     format: 'der',
@@ -59,7 +58,7 @@ export function ed25519Key(seed: Uint8Array): SigningKey {
  * @param scalar 32 bytes, from 1 to n-1.
  * @throws {Error} of node:crypto for a scalar that is out of range.
  */
-export function p256SigningKey(scalar: Uint8Array): SigningKey {
+export function p256SigningKey(scalar: Uint8Array): SigningKey<P256Jwk> {
   const ecdh = createECDH('prime256v1')
   ecdh.setPrivateKey(scalar)
   const point = ecdh.getPublicKey().subarray(1)
@@ -69,4 +68,15 @@ export function p256SigningKey(scalar: Uint8Array): SigningKey {
   const kid = thumbprint(members)
   const privateKey = createPrivateKey({ key: { ...members, d: toB64u(scalar) }, format: 'jwk' })
   return { kid, privateKey, publicJwk: { ...members, kid, alg: 'ES256', use: 'sig' } }
+}
+
+/**
+ * @param privateKey of P-256.
+ * @throws {RangeError} for a key of another kind.
+ */
+export function signingKeyOf(privateKey: KeyObject): SigningKey<P256Jwk> {
+  if (privateKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1')
+    throw new RangeError('this is no private key of P-256')
+  const { d = '' } = privateKey.export({ format: 'jwk' })
+  return p256SigningKey(Buffer.from(d, 'base64url'))
 }

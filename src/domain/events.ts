@@ -27,6 +27,7 @@ export const EVENT_TYPES = {
   authn_token_revoked: 'An operator token was revoked.',
   key_rotated: 'A key was made that takes over in its ring; detail.from says when.',
   key_retired: 'A key was taken out of its ring.',
+  key_set_signed: 'An operator signed the set of public keys that clients may take.',
   excess_rate_limit_exceeded: 'Requests were refused because there were too many of them.',
   authn_token_refused: 'Requests came without a valid token.',
   input_validation_fail: 'Requests were not in the form their address expects.',

@@ -1,4 +1,4 @@
-import { ed25519Key, p256SigningKey, type SigningKey } from '../crypto/jwk.ts'
+import { type Ed25519Jwk, ed25519Key, type P256Jwk, p256SigningKey, type SigningKey } from '../crypto/jwk.ts'
 import { type StaticKey, staticKey } from '../crypto/kex.ts'
 import type { SealedSuite } from '../crypto/suites.ts'
 import { memoised } from '../memo.ts'
@@ -45,8 +45,8 @@ export function createKeyPairs({ keyring }: { keyring: Keyring }) {
   return {
     kex,
     /** Ed25519, for the tokens of sessions. */
-    jwt: (): readonly Held<SigningKey>[] => jwtPairs(keyring.jwt),
+    jwt: (): readonly Held<SigningKey<Ed25519Jwk>>[] => jwtPairs(keyring.jwt),
     /** P-256, for leases. */
-    lease: (): readonly Held<SigningKey>[] => leasePairs(keyring.lease),
+    lease: (): readonly Held<SigningKey<P256Jwk>>[] => leasePairs(keyring.lease),
   }
 }

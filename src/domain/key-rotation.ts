@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import { AppError, SetupError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import type { FoundRing, KeyFileStore } from '../store/key-files.ts'
+import { NEVER_RETIRED } from '../store/keyring.ts'
 import { newSecret, RINGS, type Ring, type RingName, settled, stateOf } from '../store/ring.ts'
 import type { Actor, Events } from './events.ts'
 
@@ -17,7 +18,6 @@ const LOST_WITH: Partial<Record<RingName, string>> = {
   'kex-s2': 'clients that have pinned it alone can reach the server no more',
   'kex-s3': 'clients that have pinned it alone can reach the server no more',
 }
-const NEVER_RETIRED: ReadonlySet<RingName> = new Set(['hwid-pepper', 'licence-pepper'])
 
 const iso = (ms: number) => new Date(ms).toISOString()
 

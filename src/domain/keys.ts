@@ -1,4 +1,4 @@
-import type { PublicJwk } from '../crypto/jwk.ts'
+import type { Ed25519Jwk, P256Jwk } from '../crypto/jwk.ts'
 import type { SealedSuite } from '../crypto/suites.ts'
 import { AppError } from '../errors.ts'
 import type { Keyring } from '../store/keyring.ts'
@@ -22,12 +22,12 @@ export type KeyFacts = {
 /** A key-exchange key as clients pin it: 16 hex characters, and the public key in base64url. */
 export type KexPin = { readonly kid: string; readonly pub: string }
 
-/** What the verifier of a lease needs: RFC 7638 thumbprint, coordinates in base64url. */
-export type LeasePin = Pick<Extract<PublicJwk, { kty: 'EC' }>, 'kty' | 'crv' | 'kid' | 'x' | 'y'>
+/** A key that verifies ES256, as clients pin it: RFC 7638 thumbprint, coordinates in base64url. */
+export type P256Pin = Pick<P256Jwk, 'kty' | 'crv' | 'kid' | 'x' | 'y'>
 
 /** What is compiled into a client. */
 export type Pins = { readonly [S in SealedSuite]?: readonly KexPin[] } & {
-  readonly lease: readonly LeasePin[]
+  readonly lease: readonly P256Pin[]
 }
 
 /** A key has been current since the one before it ceased to be, or since it was made where it is the first. */
@@ -37,6 +37,10 @@ function sinceOf(ring: Ring, id: string): number | null {
   if (state === 'next') return next?.fromMs ?? null
   if (state === 'retired') return retired
   return retiredMs.size === 0 ? made : Math.max(...retiredMs.values())
+}
+
+export function p256Pin({ kty, crv, kid, x, y }: P256Jwk): P256Pin {
+  return { kty, crv, kid, x, y }
 }
 
 export type Keys = ReturnType<typeof createKeys>
@@ -71,12 +75,9 @@ export function createKeys({ keyring, keyPairs }: { keyring: Keyring; keyPairs: 
     return pinned.map(({ kid, publicKey }) => ({ kid, pub: publicKey.toString('base64url') }))
   }
 
-  /** Retired ones too: leases that they signed are still out. */
-  function leasePins(): LeasePin[] {
-    return keyPairs
-      .lease()
-      .flatMap(({ publicJwk: jwk }) => (jwk.kty === 'EC' ? [jwk] : []))
-      .map(({ kty, crv, kid, x, y }) => ({ kty, crv, kid, x, y }))
+  /** The keys that verify leases; retired ones too, as leases that they signed are still out. */
+  function leaseJwks(): P256Jwk[] {
+    return keyPairs.lease().map(({ publicJwk }) => publicJwk)
   }
 
   /**
@@ -89,8 +90,17 @@ export function createKeys({ keyring, keyPairs }: { keyring: Keyring; keyPairs: 
     const named = only === undefined ? served : served.filter((suite) => suite === only)
     if (named.length === 0)
       throw new AppError('invalid_argument', { detail: `suite ${only} is switched off: see SEALED_S3` })
-    return { ...Object.fromEntries(named.map((suite) => [suite, kexPins(suite)])), lease: leasePins() }
+    return {
+      ...Object.fromEntries(named.map((suite) => [suite, kexPins(suite)])),
+      lease: leaseJwks().map(p256Pin),
+    }
   }
 
-  return { list, pins }
+  return {
+    list,
+    pins,
+    leaseJwks,
+    /** The keys that verify the tokens of sessions; the next one is there before it signs. */
+    jwtJwks: (): Ed25519Jwk[] => keyPairs.jwt().map(({ publicJwk }) => publicJwk),
+  }
 }

@@ -20,7 +20,7 @@ import {
 
 const FIRST_KEY_ID = 'k1'
 /** What a lost pepper hashed is found by nobody again. */
-const NEVER_RETIRED: ReadonlySet<RingName> = new Set(['hwid-pepper', 'licence-pepper'])
+export const NEVER_RETIRED: ReadonlySet<RingName> = new Set(['hwid-pepper', 'licence-pepper'])
 
 /**
  * The keys in force. A ring changes while the process runs, when its next key is current and when its file was read
@@ -71,7 +71,12 @@ function parseFile(file: string, name: RingName, text: string): Ring {
   }
 }
 
-function readIfThere(file: string): string | null {
+/**
+ * Reads a file with secrets in it.
+ * @returns `null` when it is not there.
+ * @throws {SetupError} when others can read it too, or it cannot be read.
+ */
+export function readPrivate(file: string): string | null {
   try {
     // Windows has no such bits; there the directory's own access list counts.
     if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0)
@@ -134,7 +139,7 @@ function requireKnownKeys(file: string, name: RingName, ring: Ring, expected: [s
 export function readRing(directory: string, name: RingName, checks: KeyChecks): Ring | null {
   const file = ringFile(directory, name)
   const expected = [...checks].filter(([key]) => key.startsWith(`${name}.`))
-  const text = readIfThere(file)
+  const text = readPrivate(file)
   if (text === null && expected.length > 0)
     throw new SetupError(
       `${file} is missing, and this database was written with it. New keys would make everything in it unreadable, ` +
@@ -160,7 +165,7 @@ function openRing(
   makeDirectory(directory)
   const first = ringOfOne(FIRST_KEY_ID, newSecret(name, random))
   writeOnce(file, ringText({ ...first, madeMs: new Map([[FIRST_KEY_ID, clock()]]) }))
-  return [parseFile(file, name, readIfThere(file) ?? ''), true]
+  return [parseFile(file, name, readPrivate(file) ?? ''), true]
 }
 
 /** A ring of the keyring that lies in a file. */

@@ -1,10 +1,21 @@
-import { createECDH, createPrivateKey, createPublicKey } from 'node:crypto'
-import { chownSync, cpSync, lstatSync, readFileSync, renameSync, statSync, symlinkSync } from 'node:fs'
+import { createECDH, createPrivateKey, createPublicKey, generateKeyPairSync } from 'node:crypto'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { pinsText } from '../../src/cli/pin-formats.ts'
 import type { Config } from '../../src/config.ts'
-import { p256SigningKey } from '../../src/crypto/jwk.ts'
+import { p256SigningKey, thumbprint } from '../../src/crypto/jwk.ts'
 import { kexKeyId } from '../../src/crypto/kex.ts'
 import { failure, json, kunci } from '../support/cli.ts'
 import { type ManualClock, manualClock } from '../support/clock.ts'
@@ -266,6 +277,52 @@ for (const database of DATABASES) {
     })
   })
 }
+
+t.test('a root key is made for its owner alone, and never where the server reads its keys', async (t) => {
+  const { env, config } = await install(t, DATABASES[0]!)
+  await json(env, 'keys', 'list')
+  const file = join(config.dataDir, 'root.pem')
+  const jwk = await json(env, 'keys', 'root', '--out', file)
+  t.equal(statSync(file).mode & 0o777, 0o600)
+  const pem = readFileSync(file, 'utf8')
+  const { kty, crv, x, y } = createPublicKey(pem).export({ format: 'jwk' })
+  t.same(jwk, { kty, crv, kid: thumbprint({ kty: 'EC', crv: 'P-256', x: x!, y: y! }), x, y })
+  const link = join(config.dataDir, 'link')
+  symlinkSync(config.keysDir, link)
+  const refused: [string, RegExp][] = [
+    [join(config.keysDir, 'root.pem'), /inside KEYS_DIR/],
+    [join(config.keysDir, '..', 'keys', 'root.pem'), /inside KEYS_DIR/],
+    [join(link, 'root.pem'), /inside KEYS_DIR/],
+    [file, /is there already/],
+  ]
+  const before = readdirSync(config.keysDir)
+  for (const [out, detail] of refused)
+    t.match(await failure(env, 'keys', 'root', '--out', out), { exitCode: 2, detail }, out)
+  t.match(await failure(env, 'keys', 'root', '--out', join(config.dataDir, 'no', 'root.pem')), {
+    ...{ exitCode: 5, message: /cannot be written/ },
+  })
+  t.same(readdirSync(config.keysDir), before)
+  t.equal(readFileSync(file, 'utf8'), pem)
+})
+
+t.test('a key set is signed by a root key alone, which nobody else can read', async (t) => {
+  const { env, config } = await install(t, DATABASES[0]!)
+  const file = join(config.dataDir, 'root.pem')
+  const { kid } = await json(env, 'keys', 'root', '--out', file)
+  t.match(await json(env, 'keys', 'sign', '--root', file), { seq: 1, root_kid: kid })
+  t.match(await json(env, 'keys', 'sign', '--root', file), { seq: 2, root_kid: kid })
+  const sign = (root: string) => failure(env, 'keys', 'sign', '--root', root)
+  chmodSync(file, 0o640)
+  t.match(await sign(file), { exitCode: 5, message: /can be read by others\. Run: chmod 600/ })
+  t.match(await sign(join(config.dataDir, 'none.pem')), { exitCode: 5, message: /is missing/ })
+  const { privateKey } = generateKeyPairSync('ed25519')
+  for (const text of ['no key', privateKey.export({ format: 'pem', type: 'pkcs8' })]) {
+    const other = join(config.dataDir, 'other.pem')
+    writeFileSync(other, text, { mode: 0o600 })
+    t.match(await sign(other), { exitCode: 5, message: /holds no ES256 private key/ })
+  }
+  t.equal((await json(env, 'events', 'list', '--type', 'key_set_signed')).length, 2)
+})
 
 t.test('a key file stays its owner’s, and a link a link', { skip: process.getuid?.() !== 0 }, async (t) => {
   const { env, config } = await install(t, DATABASES[0]!)

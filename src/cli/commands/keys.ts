@@ -1,7 +1,9 @@
-import type { KeyFacts } from '../../domain/keys.ts'
+import { loadConfig } from '../../config.ts'
+import { type KeyFacts, p256Pin } from '../../domain/keys.ts'
 import { AppError } from '../../errors.ts'
+import { makeRootKey, readRootKey } from '../../store/root-key.ts'
 import { command } from '../command.ts'
-import { isoTime, table } from '../output.ts'
+import { facts, isoTime, table } from '../output.ts'
 import { PIN_FORMATS, pinsText } from '../pin-formats.ts'
 import { asExpiry, asOneOf } from '../values.ts'
 
@@ -109,4 +111,33 @@ const retire = command({
     }),
 })
 
-export const keyCommands = [list, pins, rotate, retire]
+const root = command({
+  path: ['keys', 'root'],
+  summary:
+    'Makes a root key, which signs key sets, in a file that is to be kept where no server can read it.',
+  options: { out: { value: 'FILE', required: true, doc: 'The file to make, outside KEYS_DIR.' } },
+  positionals: [],
+  example: 'kunci keys root --out /media/safe/root.pem',
+  run: async ({ args, env }) => {
+    const data = p256Pin(makeRootKey(args.out, loadConfig(env).keysDir).publicJwk)
+    return { data, text: JSON.stringify(data) }
+  },
+})
+
+const sign = command({
+  path: ['keys', 'sign'],
+  summary: 'Signs the set of public keys that clients may fetch, as the keys are now.',
+  options: { root: { value: 'FILE', required: true, doc: 'The file of the root key.' } },
+  positionals: [],
+  example: 'kunci keys sign --root /media/safe/root.pem',
+  run: ({ args, actor, withApp }) => {
+    const key = readRootKey(args.root)
+    return withApp(async (app) => {
+      const { seq, signedMs } = await app.keySets.sign(actor, key)
+      const data = { seq, root_kid: key.kid, signed_at: isoTime(signedMs) }
+      return { data, text: `Signed. Clients that have pinned the root key take this set:\n\n${facts(data)}` }
+    })
+  },
+})
+
+export const keyCommands = [list, pins, rotate, retire, root, sign]
