@@ -55,6 +55,17 @@ export const ErrorReply = Type.Object({
   request_id: Text('Names this request in the log.'),
 })
 
+export const JwkSetReply = Type.Object({
+  keys: Type.Array(
+    Type.Object({
+      ...{ kty: Type.Literal('OKP'), crv: Type.Literal('Ed25519'), x: Text('The public key, base64url.') },
+      ...{ kid: Text('RFC 7638 thumbprint.'), alg: Type.Literal('EdDSA'), use: Type.Literal('sig') },
+    }),
+  ),
+})
+
+export const KeySetReply = Text('Compact JWS: iss, seq, iat, kex, lease, jwt.')
+
 export const HealthReply = Type.Object({
   status: Type.Union([Type.Literal('ok'), Type.Literal('unavailable')]),
 })

@@ -20,6 +20,7 @@ import { healthRoutes } from './routes/health.ts'
 import { licenceRoutes } from './routes/licences.ts'
 import { sealedRoutes } from './routes/sealed.ts'
 import { sessionKeyRoutes } from './routes/session-keys.ts'
+import { wellKnownRoutes } from './routes/well-known.ts'
 import { sealedAnswers } from './sealed.ts'
 import { watchTls } from './tls.ts'
 
@@ -98,6 +99,7 @@ export async function createServer(app: App): Promise<FastifyInstance> {
   answerErrors(server, app)
   await describe(server, app)
   await server.register(healthRoutes(app))
+  await server.register(wellKnownRoutes(app))
   const sealed = sealedAnswers(app)
   await server.register(sealedRoutes(app, sealed), { prefix: '/v1' })
   // Three doors. Who stands behind one has passed its guard; a route cannot forget it.

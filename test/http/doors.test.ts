@@ -15,6 +15,8 @@ const OPERATOR = 'an operator'
 const WHO_MAY_PASS: Record<string, string> = {
   'GET /health/live': PUBLIC,
   'GET /health/ready': PUBLIC,
+  'GET /.well-known/jwks.json': PUBLIC,
+  'GET /.well-known/dsk1-keys.jwt': PUBLIC,
   'GET /api/auth/get-session-key': PUBLIC,
   'POST /api/auth/get-session-key': PUBLIC,
   'GET /api/auth/get-session-key.php': PUBLIC,
