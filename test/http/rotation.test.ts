@@ -19,8 +19,12 @@ import {
   postCheck,
   runProgram,
 } from '../support/legacy.ts'
+import { checkData, injecting, openSession, pinOf, type SealedSession } from '../support/sealed.ts'
 import { wireClient } from '../support/wire-client.ts'
 
+const SUITES = ['S1', 'S2', 'S3'] as const
+const SEALED_RINGS = ['kek', 'kex-s1', 'kex-s2', 'kex-s3', 'jwt', 'lease'] as const
+const MINUTE_MS = 60_000
 const HWID = '1234567890'
 const NO_LIMITS = { RATE_LIMIT_PER_MINUTE: '0' }
 
@@ -55,6 +59,9 @@ function addNext(config: Config, name: string, fromMs: number): void {
 }
 
 const removeFirst = (config: Config, name: string) => editRing(config, name, ({ keys }) => delete keys.k1)
+
+const kidOf = (jws: unknown): string =>
+  JSON.parse(Buffer.from(String(jws).split('.', 1)[0] ?? '', 'base64url').toString()).kid
 
 /** A server with one customer, whose log is kept; what it rotates it learns when it is told to look. */
 async function openLogged(t: Pick<Test, 'teardown'>, config: Config) {
@@ -176,6 +183,127 @@ for (const database of DATABASES) {
     t.match(await check(first), { status: 'success' })
     t.match((await runProgram(bench, HWID)).json(), { status: 'success' })
   })
+
+  t.test(`${database.name}: no sealed client is refused while every key of its suite changes`, async (t) => {
+    const { config } = await install(t, database, { SEALED_S3: 'true' })
+    const here = await openLogged(t, config)
+    const there = await openLogged(t, config)
+    here.clock.advance(there.clock() - here.clock())
+    const nodes = [here, there]
+    const { app } = here
+    await app.products.create(ACTOR, 'demo', 'Demo')
+    const { key } = await app.licences.create(ACTOR, {
+      ...{ productCode: 'demo', customer: 'A', expiresAtMs: null },
+    })
+    const advance = (ms: number) => {
+      for (const { clock } of nodes) clock.advance(ms)
+    }
+    const kids = () => ({ jwt: app.keyPairs.jwt()[0]?.kid, lease: app.keyPairs.lease()[0]?.kid })
+
+    const old = SUITES.map((suite) => pinOf(app, suite))
+    const before = kids()
+    const pins = [...old]
+    const sessions: SealedSession[] = []
+    const programs: Promise<void>[] = []
+    /** Every client there is runs once, begun at one node and answered by the other, and every session goes on. */
+    const load = () => {
+      const goOn = sessions.map(async (session, i) => {
+        const message = session.seal('licence.check', checkData(key))
+        const reply = await session.send(message, '/v1/call', injecting(nodes[i % 2]!))
+        t.match(session.open(message, reply), { status: 200, code: 'ok' }, 'a session goes on')
+      })
+      const begin = pins.map(async (pin, i) => {
+        const session = await openSession(injecting(nodes[i % 2]!), pin)
+        const message = session.seal('licence.check', checkData(key))
+        const reply = await session.send(message, '/v1/call', injecting(nodes[(i + 1) % 2]!))
+        t.match(session.open(message, reply), { status: 200, data: { valid: true } }, pin.suite)
+        sessions.push(session)
+      })
+      programs.push(...goOn, ...begin)
+    }
+    const all = async () => {
+      await Promise.all(programs.splice(0))
+    }
+
+    load()
+    await all()
+    const fromMs = here.clock() + MINUTE_MS
+    for (const ring of SEALED_RINGS) await app.keyRotation.rotate(ACTOR, ring, fromMs)
+    load()
+    await here.app.keyWatch.look()
+    load()
+    await there.app.keyWatch.look()
+    await all()
+    const next = SUITES.map((suite) => app.keyPairs.kex(suite)[1]!)
+    t.same(
+      app.keys.pins('S1').S1?.map(({ kid }) => kid),
+      [old[0]?.kid, next[0]?.kid],
+    )
+    pins.push(...next)
+    load()
+    advance(fromMs - 1 - here.clock())
+    load()
+    await all()
+    t.same([...new Set(sessions.map(({ token }) => kidOf(token)))], [before.jwt])
+    // Of two nodes whose clocks are a moment apart one goes over first.
+    here.clock.advance(1)
+    load()
+    there.clock.advance(1)
+    load()
+    await all()
+    const after = kids()
+    t.not(after.jwt, before.jwt)
+    t.same(new Set(sessions.map(({ token }) => kidOf(token))), new Set([before.jwt, after.jwt]))
+    for (const pin of pins) {
+      const session = await openSession(injecting(there), pin)
+      t.equal(kidOf(session.token), after.jwt)
+      const { data } = await session.call('licence.check', checkData(key))
+      t.equal(kidOf(data.lease), after.lease, 'a lease of the earlier key is replaced')
+    }
+
+    advance(10 * MINUTE_MS)
+    sessions.length = 0
+    for (const ring of SEALED_RINGS) await app.keyRotation.retire(ACTOR, ring, 'k1', true)
+    for (const node of nodes) await node.app.keyWatch.look()
+    pins.splice(0, old.length)
+    load()
+    await all()
+    load()
+    await all()
+    for (const pin of old)
+      for (const node of nodes)
+        await t.rejects(
+          openSession(injecting(node), pin),
+          /^no session: 400 .*"error":"kex"/,
+          'a retired pin',
+        )
+    for (const { of } of nodes) {
+      t.same(of('keys.not_reloaded'), [])
+      t.equal(of('keys.reloaded').length, 2 * SEALED_RINGS.length)
+    }
+  })
+
+  t.test(
+    `${database.name}: with a key that is taken away at once, its tokens are worth nothing`,
+    async (t) => {
+      const bench = await openLogged(t, (await install(t, database)).config)
+      const { app, clock, config } = bench
+      const ping = async (session: SealedSession) => {
+        const { status, text } = await session.send(session.seal('ping', {}))
+        return status === 200 ? status : `${status} ${text}`
+      }
+      const begin = () => openSession(injecting(bench), pinOf(app))
+      const session = await begin()
+      t.equal(await ping(session), 200)
+      await app.keyRotation.rotate(ACTOR, 'jwt', clock())
+      await app.keyWatch.look()
+      t.equal(await ping(session), 200)
+      removeFirst(config, 'jwt')
+      await app.keyWatch.look()
+      t.equal(await ping(session), '401 {"v":1,"error":"session"}')
+      t.equal(await ping(await begin()), 200)
+    },
+  )
 
   t.test(
     `${database.name}: a key file that a start would refuse changes nothing until it is mended`,
