@@ -42,7 +42,7 @@ async function main(): Promise<number> {
     const session = await requestSessionKey(values.url)
     say(`Session key obtained from ${values.url}; it lives ${session.expiresInS} seconds.`)
     say('JWT token parsed: a 256-bit AES key and a 128-bit IV.')
-    const encrypted = encryptHwid(session, values.hwid)
+    const encrypted = await encryptHwid(session, values.hwid)
     say(`The hardware id is encrypted under the session key: ${encrypted}`)
     return explain(await checkLicence(values.url, session, encrypted, values.licence))
   } catch (error) {
