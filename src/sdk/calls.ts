@@ -30,17 +30,20 @@ export type Calls = {
    * @throws {UnavailableError}
    */
   call(op: string, data: object): Promise<Answer & { readonly nonce: string }>
-  /** The same in the living session alone; `null` when there is none, or it is no more. */
-  callLiving(op: string, data: object): Promise<Answer | null>
+  /**
+   * The last request in the living session, tried once; `null` when there is none, or it is no more.
+   * @throws {UnavailableError}
+   */
+  callLast(op: string, data: object): Promise<Answer | null>
 }
 
 type Request = { readonly op: string; readonly data: object; readonly nonce: Uint8Array<ArrayBuffer> }
 
 export function createCalls({ backend, sessions, post, random, onAnswer }: CallsOptions): Calls {
   /** @returns `null` when the session is no more: another may be tried. */
-  async function callIn({ session, seq }: Slot, request: Request): Promise<Answer | null> {
+  async function callIn({ session, seq }: Slot, request: Request, waitsMs?: readonly number[]) {
     const sealed = await sealRequest(backend, session, { ...request, seq, salt: random(SALT_BYTES) })
-    const reply = await post('/v1/call', sealed.body, session.token)
+    const reply = await post('/v1/call', sealed.body, session.token, waitsMs)
     // Anybody can claim that a session is no more. It costs a handshake and proves nothing.
     if (reply.status === UNAUTHORIZED) return null
     if (reply.status !== OK) throw new UnavailableError('refused')
@@ -70,11 +73,11 @@ export function createCalls({ backend, sessions, post, random, onAnswer }: Calls
       sessions.drop(second.session)
       throw new UnavailableError('session_expired')
     },
-    callLiving: async (op, data) => {
+    callLast: async (op, data) => {
       const slot = sessions.takeLiving()
       if (slot === null) return null
       sessions.drop(slot.session)
-      return callIn(slot, requestOf(op, data))
+      return callIn(slot, requestOf(op, data), [])
     },
   }
 }

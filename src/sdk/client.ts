@@ -36,7 +36,7 @@ export type Client = {
   ping(): Promise<boolean>
   /** Writes a line into the server's log. @throws {RangeError} for a text of more than 2,048 bytes. */
   log(level: LogLevel, text: string): Promise<boolean>
-  /** Ends the session, if there is one. */
+  /** Ends the session, if there is one, and waits for nobody. */
   close(): Promise<void>
 }
 
@@ -118,7 +118,7 @@ export async function createClient(options: ClientOptions): Promise<Client> {
       return isOk(calls.call('log.push', { level, text }))
     },
     close: async () => {
-      await answerOr(calls.callLiving('session.close', {}))
+      await answerOr(calls.callLast('session.close', {}))
     },
   }
 }

@@ -4,8 +4,17 @@ import { UnavailableError } from './unavailable.ts'
 /** A reply of which nothing is authenticated yet. */
 export type PlainReply = { readonly status: number; readonly text: string }
 
-/** Posts JSON. @throws {UnavailableError} `no_reply` or `unopened`. */
-export type Post = (path: string, body: string, token?: string) => Promise<PlainReply>
+/**
+ * Posts JSON.
+ * @param waitsMs before each further try; those of the options where none are given.
+ * @throws {UnavailableError} `no_reply` or `unopened`.
+ */
+export type Post = (
+  path: string,
+  body: string,
+  token?: string,
+  waitsMs?: readonly number[],
+) => Promise<PlainReply>
 
 export type TransportOptions = {
   /** Such as `https://licences.example`. */
@@ -70,8 +79,8 @@ export function createPost({
       return null
     }
   }
-  return async (path, body, token) => {
-    for (const waitMs of [...retryMs, null]) {
+  return async (path, body, token, waitsMs = retryMs) => {
+    for (const waitMs of [...waitsMs, null]) {
       const reply = await once(path, body, token)
       if (reply !== null) return reply
       if (waitMs !== null) await sleep(waitMs)
