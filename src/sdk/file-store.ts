@@ -1,14 +1,12 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import type { LeaseState } from './lease-state.ts'
 import type { LeaseStore } from './lease-store.ts'
 
 export type FileStoreOptions = {
-  /** Of the user or the machine; it is made if it is not there. */
-  readonly directory: string
-  /** The product's code, which names the files. */
-  readonly tool: string
+  /** Where the lease lies, such as `<tool>.lease`; its state lies beside it. The folder is made if it is not there. */
+  readonly file: string
   /**
    * 32 bytes that make the state's MAC. Who has them can write himself any state, so they belong in what the system has
    * for secrets (DPAPI, Keychain, libsecret) and not beside the files.
@@ -17,7 +15,6 @@ export type FileStoreOptions = {
 }
 
 const KEY_BYTES = 32
-const TOOL = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 const FILE_MODE = 0o600
 
 /** In base64url: 43 characters. */
@@ -60,21 +57,19 @@ function stateOf(key: Uint8Array, text: string): LeaseState | null {
 }
 
 /**
- * Keeps a lease in files, for Node: `<tool>.lease`, one line, and `<tool>.lease-state`, a line of JSON and a line with
- * its HMAC-SHA-256.
- * @throws {RangeError} for a key of another length, or a code that is no file name.
+ * Keeps a lease in files, for Node: the lease as one line, and in a file with `-state` behind its name the state as a
+ * line of JSON and a line with its HMAC-SHA-256.
+ * @throws {RangeError} for a key of another length.
  */
-export function fileStore({ directory, tool, key }: FileStoreOptions): LeaseStore {
+export function fileStore({ file, key }: FileStoreOptions): LeaseStore {
   if (key.length !== KEY_BYTES) throw new RangeError(`the key has ${key.length} bytes, not ${KEY_BYTES}`)
-  if (!TOOL.test(tool)) throw new RangeError(`no file name: ${tool}`)
-  const leaseFile = join(directory, `${tool}.lease`)
-  const stateFile = join(directory, `${tool}.lease-state`)
+  const stateFile = `${file}-state`
   return {
     load: async () => {
-      const [lease, state] = await Promise.all([textOf(leaseFile), textOf(stateFile)])
+      const [lease, state] = await Promise.all([textOf(file), textOf(stateFile)])
       return { lease: lease?.trim() ?? null, state: state === null ? null : stateOf(key, state) }
     },
-    saveLease: (lease) => replace(leaseFile, `${lease}\n`),
+    saveLease: (lease) => replace(file, `${lease}\n`),
     saveState: (state) => {
       const line = JSON.stringify(state)
       return replace(stateFile, `${line}\n${macOf(key, line)}\n`)

@@ -44,7 +44,7 @@ const byLease = (state: 'ok' | 'grace') => ({
 const notBy = (lease: string) => ({ outcome: 'unavailable', code: null, reason: 'no_reply', lease })
 
 t.test('without the server a kept lease answers: ok, then grace, then no more', async (t) => {
-  const store = fileStore({ directory: t.testdir(), tool, key: randomBytes(32) })
+  const store = fileStore({ file: `${t.testdir()}/demo.lease`, key: randomBytes(32) })
   const { clock, client, start } = await machine(store)
   t.match(await client.check(request), { outcome: 'allowed', source: 'server', leaseKept: true })
   clock.online = false

@@ -146,7 +146,7 @@ for (const database of DATABASES)
 
     t.test('while the server is away the lease it signed answers, to its end', async (t) => {
       const { connect, requestFor, line, clock } = await openShop(t, database)
-      const store = fileStore({ directory: t.testdir(), tool: 'demo', key: randomBytes(32) })
+      const store = fileStore({ file: `${t.testdir()}/demo.lease`, key: randomBytes(32) })
       const request = await requestFor()
       t.match(await (await connect('S2', { store })).check(request), { outcome: 'allowed', leaseKept: true })
       line.cut = true
