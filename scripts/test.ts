@@ -4,6 +4,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
+import { findPhp } from '../test/support/languages.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
 import { findNginx } from '../test/support/nginx.ts'
@@ -18,7 +19,7 @@ const INTERRUPT_GRACE_MS = 5000
 type Need = {
   readonly what: string
   readonly find: () => string | undefined
-  /** What it is called by each package manager. */
+  /** What it is called by each package manager; names stand between spaces. */
   readonly debian: string
   readonly fedora: string
   readonly homebrew?: string
@@ -79,6 +80,13 @@ const NEEDS: readonly Need[] = [
     fedora: 'python3-cryptography-vectors',
     optional: true,
   },
+  {
+    what: 'PHP with curl, intl, openssl and sodium',
+    find: findPhp,
+    debian: 'php-cli php-curl php-intl',
+    fedora: 'php-cli php-intl php-sodium',
+    homebrew: 'php',
+  },
 ]
 
 const missingOnes = () => NEEDS.filter(({ find }) => find() === undefined)
@@ -100,7 +108,8 @@ function installWithApt(needs: readonly Need[]): void {
   const prefix = rootPrefix()
   if (prefix === undefined || !existsSync('/usr/bin/apt-get')) return
   aptGet(prefix, 'update', '-q')
-  aptGet(prefix, 'install', '-q', '-y', '--no-install-recommends', ...needs.map(({ debian }) => debian))
+  const packages = needs.flatMap(({ debian }) => debian.split(' '))
+  aptGet(prefix, 'install', '-q', '-y', '--no-install-recommends', ...packages)
 }
 
 function howToInstall(needs: readonly Need[]): string {
