@@ -4,7 +4,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
-import { findPhp } from '../test/support/languages.ts'
+import { findGo, findPhp } from '../test/support/languages.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
 import { findNginx } from '../test/support/nginx.ts'
@@ -86,6 +86,13 @@ const NEEDS: readonly Need[] = [
     debian: 'php-cli php-curl php-intl',
     fedora: 'php-cli php-intl php-sodium',
     homebrew: 'php',
+  },
+  {
+    what: 'Go with golang.org/x/crypto and x/text',
+    find: () => findGo()?.file,
+    debian: 'golang-go golang-golang-x-crypto-dev golang-golang-x-text-dev',
+    fedora: 'golang',
+    homebrew: 'go',
   },
 ]
 

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { findProgram } from './mariadb-install.ts'
 
 /** Not from PATH: a version manager's program may stand for a version that is not installed. */
-const PLACES = ['/usr/bin', '/opt/homebrew/bin', '/usr/local/bin']
+const PLACES = ['/usr/bin', '/opt/homebrew/bin', '/usr/local/bin', '/usr/local/go/bin']
 
 const PHP_EXTENSIONS = ['curl', 'intl', 'openssl', 'sodium']
 
@@ -12,4 +13,21 @@ export function findPhp(): string | undefined {
   if (php === undefined) return undefined
   const loaded = spawnSync(php, ['-m'], { encoding: 'utf8' }).stdout.split('\n')
   return PHP_EXTENSIONS.every((extension) => loaded.includes(extension)) ? php : undefined
+}
+
+/** A compiler, and the environment in which it finds what it needs. */
+export type Compiler = { readonly file: string; readonly env: Readonly<Record<string, string>> }
+
+/** Where Debian and Fedora put the sources of Go packages. */
+const GO_PACKAGES = '/usr/share/gocode'
+const GO_NEEDS = ['crypto', 'text'].map((name) => `${GO_PACKAGES}/src/golang.org/x/${name}`)
+
+/** Go. It takes other people's packages from Debian's; without those it fetches them as modules. */
+export function findGo(): Compiler | undefined {
+  const file = findProgram(['go'], PLACES)
+  if (file === undefined) return undefined
+  const path = process.env.PATH ?? ''
+  if (GO_NEEDS.every((directory) => existsSync(directory)))
+    return { file, env: { PATH: path, GO111MODULE: 'off', GOPATH: GO_PACKAGES } }
+  return existsSync('/usr/bin/apt-get') ? undefined : { file, env: { PATH: path, GOFLAGS: '-modcacherw' } }
 }
