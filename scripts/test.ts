@@ -4,7 +4,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
-import { findGo, findPhp } from '../test/support/languages.ts'
+import { findGo, findOpensslHeaders, findPhp } from '../test/support/languages.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
 import { findNginx } from '../test/support/nginx.ts'
@@ -93,6 +93,13 @@ const NEEDS: readonly Need[] = [
     debian: 'golang-go golang-golang-x-crypto-dev golang-golang-x-text-dev',
     fedora: 'golang',
     homebrew: 'go',
+  },
+  {
+    what: "OpenSSL's headers",
+    find: findOpensslHeaders,
+    debian: 'libssl-dev',
+    fedora: 'openssl-devel',
+    homebrew: 'openssl',
   },
 ]
 

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { findProgram } from './mariadb-install.ts'
+import { findCompiler } from './spin.ts'
 
 /** Not from PATH: a version manager's program may stand for a version that is not installed. */
 const PLACES = ['/usr/bin', '/opt/homebrew/bin', '/usr/local/bin', '/usr/local/go/bin']
@@ -30,4 +31,22 @@ export function findGo(): Compiler | undefined {
   if (GO_NEEDS.every((directory) => existsSync(directory)))
     return { file, env: { PATH: path, GO111MODULE: 'off', GOPATH: GO_PACKAGES } }
   return existsSync('/usr/bin/apt-get') ? undefined : { file, env: { PATH: path, GOFLAGS: '-modcacherw' } }
+}
+
+/** What has OpenSSL's `include` and `lib`. Compilers look into the first without being told. */
+const OPENSSL_PLACES = ['/usr', '/opt/homebrew/opt/openssl', '/usr/local/opt/openssl', '/usr/local']
+
+const opensslPlace = () => OPENSSL_PLACES.find((place) => existsSync(`${place}/include/openssl/evp.h`))
+
+export function findOpensslHeaders(): string | undefined {
+  const place = opensslPlace()
+  return place === undefined ? undefined : `${place}/include/openssl`
+}
+
+/** A C compiler that finds OpenSSL. */
+export function findOpensslCompiler(): Compiler | undefined {
+  const [file, place] = [findCompiler(), opensslPlace()]
+  if (file === undefined || place === undefined) return undefined
+  const elsewhere = place === '/usr' ? {} : { CPATH: `${place}/include`, LIBRARY_PATH: `${place}/lib` }
+  return { file, env: { PATH: process.env.PATH ?? '', ...elsewhere } }
 }
