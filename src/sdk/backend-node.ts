@@ -117,7 +117,6 @@ export function nodeBackend(crypto: typeof NodeCrypto): Backend {
     x25519: x25519Of(crypto),
     p256: p256Of(crypto),
     ...(typeof crypto.encapsulate === 'function' ? { mlkem768: mlkem768Of(crypto) } : {}),
-    sha3: async (data) => bytes(crypto.createHash('sha3-256').update(data).digest()),
     verifyEs256: async (point, data, signature) => {
       const key = crypto.createPublicKey({ key: { kty: 'EC', crv: 'P-256', ...point }, format: 'jwk' })
       return crypto.verify('sha256', data, { key, dsaEncoding: 'ieee-p1363' }, signature)

@@ -86,7 +86,7 @@ function gcmOf(subtle: Subtle): NonNullable<Backend['gcm']> {
 }
 
 /**
- * @param subtle of the page or the runtime. What it lacks (X25519 in older engines, ML-KEM and SHA-3 in most) shows
+ * @param subtle of the page or the runtime. What it lacks (X25519 in older engines, ML-KEM in most) shows
  *   when it is first asked for.
  */
 export function webcryptoBackend(subtle: Subtle): Backend {
@@ -109,7 +109,6 @@ export function webcryptoBackend(subtle: Subtle): Backend {
     x25519: x25519Of(subtle),
     p256: p256Of(subtle),
     mlkem768: mlkem768Of(subtle),
-    sha3: async (data) => bytes(await subtle.digest('SHA3-256', data)),
     verifyEs256: async (point, data, signature) => {
       const algorithm = { name: 'ECDSA', namedCurve: 'P-256' }
       const jwk = { kty: 'EC', crv: 'P-256', ...point }

@@ -60,7 +60,6 @@ export type Backend = {
   readonly x25519?: Curve
   readonly p256?: Pick<Curve, 'generate'>
   readonly mlkem768?: Kem
-  readonly sha3?: (data: Bytes) => Promise<Bytes>
   /** ES256 (RFC 7518 section 3.4). @param signature `R || S`, 64 bytes. */
   readonly verifyEs256?: (key: Point, data: Bytes, signature: Bytes) => Promise<boolean>
 }

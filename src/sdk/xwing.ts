@@ -1,5 +1,6 @@
 import { type Backend, type KemKey, type KeyPair, need } from './backend.ts'
 import { type Bytes, concat } from './encoding.ts'
+import { sha3 } from './sha3.ts'
 
 /**
  * X-Wing (draft-connolly-cfrg-xwing-kem): ML-KEM-768 (FIPS 203) and X25519 (RFC 7748) in one KEM, which stays secret
@@ -18,18 +19,18 @@ export type XWingKey = {
   readonly decapsulate: (ciphertext: Bytes) => Promise<Bytes>
 }
 
-function combine(backend: Backend, ssM: Bytes, ssX: Bytes, ctX: Bytes, pkX: Bytes): Promise<Bytes> {
-  return need(backend.sha3, 'SHA3-256', backend)(concat(ssM, ssX, ctX, pkX, LABEL))
+function combine(ssM: Bytes, ssX: Bytes, ctX: Bytes, pkX: Bytes): Bytes {
+  return sha3(concat(ssM, ssX, ctX, pkX, LABEL))
 }
 
 /** The key of two halves. */
-export function xwingKey(backend: Backend, mlkem: KemKey, x25519: KeyPair): XWingKey {
+export function xwingKey(mlkem: KemKey, x25519: KeyPair): XWingKey {
   return {
     publicKey: concat(mlkem.publicKey, x25519.publicKey),
     decapsulate: async (ciphertext) => {
       const ctX = ciphertext.slice(MLKEM_CIPHERTEXT_BYTES)
       const ssM = await mlkem.decapsulate(ciphertext.slice(0, MLKEM_CIPHERTEXT_BYTES))
-      return combine(backend, ssM, await x25519.agree(ctX), ctX, x25519.publicKey)
+      return combine(ssM, await x25519.agree(ctX), ctX, x25519.publicKey)
     },
   }
 }
@@ -40,7 +41,7 @@ export function xwingKey(backend: Backend, mlkem: KemKey, x25519: KeyPair): XWin
  */
 export async function newXwingKey(backend: Backend): Promise<XWingKey> {
   const mlkem = await need(backend.mlkem768, 'ML-KEM-768', backend).generate()
-  return xwingKey(backend, mlkem, await need(backend.x25519, 'X25519', backend).generate())
+  return xwingKey(mlkem, await need(backend.x25519, 'X25519', backend).generate())
 }
 
 /**
@@ -57,6 +58,6 @@ export async function xwingEncapsulate(
   const own = await need(backend.x25519, 'X25519', backend).generate()
   return {
     ciphertext: concat(ciphertext, own.publicKey),
-    sharedSecret: await combine(backend, sharedSecret, await own.agree(pkX), own.publicKey, pkX),
+    sharedSecret: combine(sharedSecret, await own.agree(pkX), own.publicKey, pkX),
   }
 }

@@ -39,7 +39,6 @@ async function xwingOf(backend: Backend, seed: string, publicKey: Bytes) {
   const mlkem = need(backend.mlkem768, 'ML-KEM-768', backend)
   const x25519 = need(backend.x25519, 'X25519', backend)
   return xwingKey(
-    backend,
     await mlkem.load(new Uint8Array(expanded.subarray(0, 64)), publicKey.slice(0, 1184)),
     await x25519.load(new Uint8Array(expanded.subarray(64)), publicKey.slice(1184)),
   )
