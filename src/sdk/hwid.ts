@@ -5,9 +5,9 @@ import { anyBackend } from './platform.ts'
 
 /**
  * What a machine is recognised by.
- * `tpm`: SHA-256 of the endorsement public key, as hex. `board`: maker and serial of the main board. `bios`: the SMBIOS
- * UUID. `disk`: serial of the system disk. `mac`: the addresses of physical adapters. `osid`: MachineGuid or
- * machine-id. `cpu`: ProcessorId.
+ * `tpm`: SHA-256 of the endorsement public key, as hex. `board`: maker and serial of the main board, left out where
+ * {@link normalise} takes the serial alone for nothing. `bios`: the SMBIOS UUID. `disk`: serial of the system disk.
+ * `mac`: the addresses of physical adapters. `osid`: MachineGuid or machine-id. `cpu`: ProcessorId.
  */
 export type ComponentType = 'tpm' | 'board' | 'bios' | 'disk' | 'mac' | 'osid' | 'cpu'
 

@@ -4,7 +4,14 @@ export { type Forge, forgeBackend } from './backend-forge.ts'
 export { type CheckRequest, type Client, createClient, type LogLevel } from './client.ts'
 export type { Bytes } from './encoding.ts'
 export type { Pin } from './handshake.ts'
-export { type ComponentType, type Hwid, hwidFingerprint, hwidOf, type RawHardware } from './hwid.ts'
+export {
+  type ComponentType,
+  type Hwid,
+  hwidFingerprint,
+  hwidOf,
+  normalise,
+  type RawHardware,
+} from './hwid.ts'
 export { type Lease, LeaseError, type LeaseFault, type LeaseKey, verifyLease } from './lease.ts'
 export {
   acceptLease,

@@ -1,12 +1,8 @@
 import { execFile } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
-import t, { type Test } from 'tap'
-import type { SealedSuite } from '../../src/sdk/suites.ts'
-import { ScriptedServer } from './scripted-server.ts'
+import t from 'tap'
+import { listen, ScriptedServer } from './scripted-server.ts'
 import { node, pure, vectors, web } from './support.ts'
 
 const ROOT = new URL('../../', import.meta.url)
@@ -30,24 +26,10 @@ async function run(prelude: string, script: string): Promise<unknown> {
   return JSON.parse(stdout)
 }
 
-/** The scripted server behind a port. */
-async function listen(t: Test, suite: SealedSuite): Promise<{ serverUrl: string; server: ScriptedServer }> {
-  const server = new ScriptedServer(suite)
-  const http = createServer(async (request, response) => {
-    const headers = { authorization: request.headers.authorization ?? '' }
-    const reply = await server.fetch(`http://localhost${request.url}`, {
-      ...{ method: 'POST', body: await text(request), headers },
-    })
-    response.writeHead(reply.status).end(await reply.text())
-  })
-  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => http.close().closeAllConnections())
-  return { server, serverUrl: `http://127.0.0.1:${(http.address() as AddressInfo).port}` }
-}
-
 t.test('without anything of Node, WebCrypto does a check over the network', async (t) => {
   for (const suite of ['S1', 'S2'] as const) {
-    const { server, serverUrl } = await listen(t, suite)
+    const server = new ScriptedServer(suite)
+    const serverUrl = await listen(t, server)
     server.answer = () => ({ status: 200, code: 'ok', data: { valid: true } })
     const options = JSON.stringify({ serverUrl, suite, pins: server.pins })
     const result = await run(
@@ -62,7 +44,8 @@ t.test('without anything of Node, WebCrypto does a check over the network', asyn
 })
 
 t.test('without a secure context a client says what it needs, and node-forge does what it can', async (t) => {
-  const { server, serverUrl } = await listen(t, 'S2')
+  const server = new ScriptedServer('S2')
+  const serverUrl = await listen(t, server)
   const options = JSON.stringify({ serverUrl, suite: 'S2', pins: server.pins })
   const refused = (more: string) =>
     run(INSECURE, `sdk.createClient({ ...${options}, ${more} }).catch(({ message }) => say(message))`)

@@ -1,4 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import type { Test } from 'tap'
 import { p256SigningKey } from '../../src/crypto/jwk.ts'
 import { type StaticKey, staticKey } from '../../src/crypto/kex.ts'
 import { leaseHardware, signEs256 } from '../../src/crypto/lease.ts'
@@ -148,4 +152,17 @@ export class ScriptedServer {
     const box = sealReply(keys, { seq, op, salt, requestHash }, padded(text))
     return JSON.stringify({ v: 1, session_id: keys.sessionId, seq, salt: b64u(salt), box: b64u(box) })
   }
+}
+
+/** Puts it behind a port of this machine. @returns its address. */
+export async function listen(t: Pick<Test, 'teardown'>, server: ScriptedServer): Promise<string> {
+  const http = createServer(async (request, response) => {
+    const headers = { authorization: request.headers.authorization ?? '' }
+    const init = { method: 'POST', body: await text(request), headers }
+    const reply = await server.fetch(`http://localhost${request.url}`, init)
+    response.writeHead(reply.status).end(await reply.text())
+  })
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => http.close().closeAllConnections())
+  return `http://127.0.0.1:${(http.address() as AddressInfo).port}`
 }
