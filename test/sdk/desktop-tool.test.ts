@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { staticKey } from '../../src/crypto/kex.ts'
 import { DATABASES } from '../support/databases.ts'
-import { asOperator, install, serve } from '../support/installation.ts'
+import { asOperator, type Installation, install, serve } from '../support/installation.ts'
 import { ACTOR } from '../support/legacy.ts'
 import { freePort, runKunci } from '../support/server.ts'
 
@@ -23,6 +23,11 @@ function run(...args: string[]): Promise<{ code: number; lines: string[]; stderr
   })
 }
 
+function newLicence(installation: Installation): Promise<string> {
+  const wish = { productCode: 'demo', customer: 'Budi', expiresAtMs: null }
+  return asOperator(installation, async ({ licences }) => (await licences.create(ACTOR, wish)).key)
+}
+
 /** A server with one licence, and its pins as the command prints them. */
 async function openShop(t: Test) {
   const installation = await install(t, DATABASES[0]!, { SEALED_S3: 'true' })
@@ -34,11 +39,13 @@ async function openShop(t: Test) {
   const { stdout } = await runKunci(['keys', 'pins'], installation.env, { cwd: installation.config.dataDir })
   const directory = t.testdir({ 'pins.json': stdout })
   const [file, lease] = [`${directory}/pins.json`, `${directory}/demo.lease`]
-  return { ...(await serve(t, installation)), pins: JSON.parse(stdout), file, lease, licence }
+  return { ...(await serve(t, installation)), installation, pins: JSON.parse(stdout), file, lease, licence }
 }
 
+const shop = await openShop(t)
+
 t.test('the example checks a licence by every suite, and tells what it does', async (t) => {
-  const { url, pins, file, licence } = await openShop(t)
+  const { url, pins, file, licence } = shop
   for (const suite of ['S1', 'S2', 'S3'] as const) {
     const common = ['--server', url, '--suite', suite, '--licence', licence, '--tool', 'demo', ...hw()]
     const [pin] = pins[suite]
@@ -65,7 +72,7 @@ t.test('the example checks a licence by every suite, and tells what it does', as
 })
 
 t.test('the example ends with 1 for a denial and with 2 for no answer', async (t) => {
-  const { url, file, licence } = await openShop(t)
+  const { url, file, licence } = shop
   const ask = (...args: string[]) => run('--pins', file, ...hw(), ...args)
   const unknown = await ask('--server', url, '--licence', 'ZN2WB-8VAGR-JQ5X1-9Z0JH-DHA29')
   t.match(unknown, { code: 1, last: { outcome: 'denied', code: 'licence_invalid', support_code: /-/ } })
@@ -92,7 +99,7 @@ t.test('the example runs on its lease while the server is away', async (t) => {
 })
 
 t.test('the example ends with 64 when it is called wrongly, and sends nothing', async (t) => {
-  const { url, pins, file, lease, licence } = await openShop(t)
+  const { url, pins, file, lease, licence } = shop
   const good = ['--server', url, '--licence', licence]
   const [one, two] = [pins.S1[0], pins.S2[0]]
   for (const args of [
@@ -115,7 +122,8 @@ t.test('the example ends with 64 when it is called wrongly, and sends nothing', 
 })
 
 t.test('the legacy contract is what the example speaks while no keys are pinned', async (t) => {
-  const { url, licence } = await openShop(t)
+  const { url } = shop
+  const licence = await newLicence(shop.installation)
   const granted = await run('--url', url, '--hwid', '1234567890', '--licence', licence)
   t.equal(granted.code, 0)
   t.match(
