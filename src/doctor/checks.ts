@@ -23,6 +23,7 @@ export const CHECKS = {
   'keys.directory': '`KEYS_DIR` is there, for its owner alone.',
   'keys.files': 'Every key file can be read, by its owner alone.',
   'keys.match': 'The keys are those that this database was written with.',
+  'keys.age': 'No key makes new things for longer than it should.',
   'disk.data_dir': '`DATA_DIR` can be written to and has room.',
   'disk.keys_dir': '`KEYS_DIR` has room.',
   'log.kunci': "Says where Kunci's log is; it is written.",

@@ -8,6 +8,7 @@ import { clocksRoom, legacyZoneRoom } from './clocks.ts'
 import { type Connection, connect, databaseNameIn, notConnected } from './connection.ts'
 import { diskRoom } from './disk.ts'
 import { type Finding, notChecked } from './finding.ts'
+import { keyAgesRoom } from './key-ages.ts'
 import { keyFilesRoom, keyMatchRoom } from './keys.ts'
 import { databaseLogRoom, kunciLogRoom } from './logs.ts'
 import type { Patient, Room } from './patient.ts'
@@ -29,6 +30,7 @@ const AFTER_THE_DATABASE = [
   legacyZoneRoom,
   keyFilesRoom,
   keyMatchRoom,
+  keyAgesRoom,
   diskRoom,
   kunciLogRoom,
   databaseLogRoom,

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { SetupError } from '../errors.ts'
 import { advice, command, type Remedy, shellWord } from '../remedy.ts'
 import { type KeyChecks, readRing, ringFile, ringsInFiles } from '../store/keyring.ts'
-import type { RingName } from '../store/ring.ts'
+import { newestNumber, type RingName } from '../store/ring.ts'
 import { readKeyChecks } from '../store/settings.ts'
 import { type Finding, failed, notChecked, ok, warning } from './finding.ts'
 import type { Patient, Room } from './patient.ts'
@@ -14,8 +14,8 @@ const RESTORE =
 
 type Place = { readonly keysDir: string; readonly rings: readonly RingName[] }
 
-/** The rings in use: with a JWT_SECRET the file of that ring is not looked at. */
-function placeOf({ values }: Patient): Place | null {
+/** With a JWT_SECRET the file of that ring is not looked at. */
+export function placeOf({ values }: Patient): Place | null {
   if (values.keysDir === undefined) return null
   return {
     keysDir: values.keysDir,
@@ -79,6 +79,23 @@ function ringsFinding(id: string, { keysDir, rings }: Place, checks: KeyChecks, 
   )
 }
 
+/** A key that another node has made, and that has not come here yet. */
+function behindFinding(id: string, { keysDir, rings }: Place, checks: KeyChecks): Finding | null {
+  const missing = rings.flatMap((name) => {
+    const met = [...checks.keys()].filter((key) => key.startsWith(`${name}.`))
+    const newest = newestNumber(met.map((key) => key.slice(name.length + 1)))
+    const held = newestNumber(readRing(keysDir, name, checks)?.keys.keys() ?? [])
+    return newest > held ? [`key k${newest} of ${name}`] : []
+  })
+  if (missing.length === 0) return null
+  return warning(
+    id,
+    `The database has met ${missing.join(', ')}, which ${keysDir} does not hold.`,
+    'Once another node goes over to it, what it makes there is refused here.',
+    [advice('Copy KEYS_DIR from the node where kunci keys rotate was run.')],
+  )
+}
+
 export const keyFilesRoom: Room = {
   ids: () => ['keys.directory', 'keys.files'],
   needs: 'nothing',
@@ -104,6 +121,7 @@ export const keyMatchRoom: Room = {
     if (place === null) return [notChecked(id, 'KEYS_DIR cannot be understood')]
     const checks = await readKeyChecks(db)
     if (checks.size === 0) return [ok(id, 'No keys were used with this database yet.')]
-    return [ringsFinding(id, place, checks, 'The keys are those that this database was written with.')]
+    const match = ringsFinding(id, place, checks, 'The keys are those that this database was written with.')
+    return [match.state === 'ok' ? (behindFinding(id, place, checks) ?? match) : match]
   },
 }

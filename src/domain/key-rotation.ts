@@ -3,10 +3,9 @@ import { AppError, SetupError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import type { FoundRing, KeyFileStore } from '../store/key-files.ts'
 import { NEVER_RETIRED } from '../store/keyring.ts'
-import { newSecret, RINGS, type Ring, type RingName, settled, stateOf } from '../store/ring.ts'
+import { newestNumber, newSecret, RINGS, type Ring, type RingName, settled, stateOf } from '../store/ring.ts'
 import type { Actor, Events } from './events.ts'
 
-const NUMBERED = /^k([1-9]\d{0,8})$/
 const OVERLAP_MIN_MS = 600_000
 /** What the longest-lived thing under a key outlives a session key by, rows and tokens and their clock tolerance. */
 const OVERLAP_BEYOND_SESSIONS_MS = 300_000
@@ -25,14 +24,9 @@ function conflict(detail: string): AppError {
   return new AppError('key_state', { detail })
 }
 
-function numberOf(id: string): number {
-  return Number(NUMBERED.exec(id)?.[1] ?? 0)
-}
-
 /** @throws {SetupError} where another node is ahead: two keys of one id would shut one of the nodes out. */
 function nextId(name: RingName, { ring, metIds }: FoundRing): string {
-  const held = Math.max(0, ...[...ring.keys.keys()].map(numberOf))
-  const met = Math.max(0, ...metIds.map(numberOf))
+  const [held, met] = [newestNumber(ring.keys.keys()), newestNumber(metIds)]
   if (met > held)
     throw new SetupError(
       `The database has met key k${met} of ${name}, which this KEYS_DIR does not hold.\n` +

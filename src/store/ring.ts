@@ -12,6 +12,7 @@ import { fromB64u, toB64u } from '../crypto/encoding.ts'
 import { secretKey32 } from '../crypto/expand.ts'
 
 const KEY_ID = /^[a-z0-9]{1,16}$/
+const NUMBERED = /^k([1-9]\d{0,8})$/
 const TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{3})?Z$/
 
 export const RINGS = [
@@ -70,6 +71,11 @@ export type KeyState = 'current' | 'next' | 'retired'
 export function stateOf({ current, next }: Ring, id: string): KeyState {
   if (id === current) return 'current'
   return id === next?.id ? 'next' : 'retired'
+}
+
+/** The greatest n of ids such as `k<n>`, as rotation names keys; 0 where there is none. */
+export function newestNumber(ids: Iterable<string>): number {
+  return Math.max(0, ...[...ids].map((id) => Number(NUMBERED.exec(id)?.[1] ?? 0)))
 }
 
 /** Every key of a ring, in the order of {@link idsOf}. */

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -252,6 +253,53 @@ t.test('keys that others can read, broken, missing or strange are found', async 
   rmSync(join(keysDir, 'legacy-jwt.json'))
   t.equal((await doctor(env)).of('keys.match').state, 'failed')
   t.equal((await doctor({ ...env, JWT_SECRET: PASSWORD })).of('keys.match').state, 'ok')
+})
+
+t.test('a key that has been current for too long is found, and rotating it mends that', async (t) => {
+  const { config, env } = await installation(t, { SEALED_S3: 'true' })
+  const daysOf = { kek: 30, jwt: 90, lease: 365, 'kex-s1': 365, 'kex-s2': 365, 'kex-s3': 365 }
+  const made = (ring: string, days: number | null) => {
+    const file = join(config.keysDir, `${ring}.json`)
+    const { made: _, ...content } = JSON.parse(readFileSync(file, 'utf8'))
+    const times = days === null ? {} : { made: { k1: new Date(Date.now() - days * DAY_MS).toISOString() } }
+    writeFileSync(file, JSON.stringify({ ...content, ...times }))
+  }
+  for (const [ring, days] of Object.entries(daysOf)) {
+    made(ring, days)
+    t.equal((await doctor(env)).of('keys.age').state, 'ok', `${ring} after ${days} days`)
+    made(ring, days + 1)
+    t.match((await doctor(env)).of('keys.age').what, `${ring}, ${days + 1} days old.`)
+    made(ring, null)
+    t.equal((await doctor(env)).of('keys.age').state, 'ok', `${ring} does not say`)
+  }
+  for (const ring of ['hwid-pepper', 'licence-pepper', 'legacy-jwt']) made(ring, 4000)
+  t.equal((await doctor(env)).of('keys.age').state, 'ok')
+  for (const ring of Object.keys(daysOf)) made(ring, 4000)
+  const { mend } = (await doctor(env)).of('keys.age')
+  const later = new Date(Date.now() + 90 * DAY_MS).toISOString().slice(0, 10)
+  t.same(
+    mend.map(({ text }) => text),
+    [
+      ...['kunci keys rotate kek', 'kunci keys rotate jwt'],
+      ...['lease', 'kex-s1', 'kex-s2', 'kex-s3'].map((ring) => `kunci keys rotate ${ring} --at ${later}`),
+    ],
+    'clients have time to learn of what they pin',
+  )
+  await heals(t, env, 'keys.age', 'warning', /kek, 4000 days old; jwt, 4000 days old; /, noSql)
+})
+
+t.test('a key that only another node holds is found before it takes over there', async (t) => {
+  const { config, env } = await installation(t)
+  const here = { ...env, KEYS_DIR: join(config.dataDir, 'here') }
+  cpSync(config.keysDir, here.KEYS_DIR, { recursive: true })
+  for (const ring of ['kek', 'jwt']) t.equal((await kunci(env, 'keys', 'rotate', ring)).code, 0)
+  t.equal((await doctor(env)).of('keys.match').state, 'ok', 'where it was made')
+  t.match((await doctor(here)).of('keys.match'), {
+    ...{ state: 'warning', what: /has met key k2 of kek, key k2 of jwt, which .*here does not hold/ },
+    mend: [{ kind: 'advice', text: /Copy KEYS_DIR/ }],
+  })
+  cpSync(config.keysDir, here.KEYS_DIR, { recursive: true })
+  t.equal((await doctor(here)).of('keys.match').state, 'ok')
 })
 
 t.test('a DATA_DIR that cannot be written to is found, and little room is weighed', async (t) => {
