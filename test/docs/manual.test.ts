@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { COMMANDS } from '../../src/cli/run.ts'
 import { SETTINGS } from '../../src/config.ts'
 import { EVENT_TYPES } from '../../src/domain/events.ts'
 import { LIMITS } from '../../src/domain/limits.ts'
 import { ERRORS } from '../../src/errors.ts'
+import { RINGS } from '../../src/store/ring.ts'
 
 const read = (file: string) => readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')
 const firstCells = (text: string) =>
@@ -37,6 +39,18 @@ t.test('docs/events.md names every type of event, and no other', async (t) => {
   const text = read('docs/events.md')
   t.same(firstCells(text).sort(), Object.keys(EVENT_TYPES).sort())
   for (const [type, meaning] of Object.entries(EVENT_TYPES)) t.match(text, `| \`${type}\` | ${meaning} |`)
+})
+
+t.test('docs/keys.md names every ring, and no command that is not there', async (t) => {
+  const text = read('docs/keys.md')
+  const rings = [...text.matchAll(/^\| `([a-z0-9-]+)` \| [^|]* \| [^|]* \| [^|]* \|$/gm)].map(
+    ([, ring]) => ring,
+  )
+  t.same(rings.sort(), [...RINGS].sort())
+  const commands = [...text.matchAll(/kunci (keys [a-z]+)/g)].map(([, words = '']) => words)
+  t.ok(commands.length > 10)
+  const paths = COMMANDS.map(({ path }) => path.join(' '))
+  for (const words of commands) t.ok(paths.includes(words), words)
 })
 
 t.test('docs/limits.md gives every limit its number and its window', async (t) => {
