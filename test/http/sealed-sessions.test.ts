@@ -13,6 +13,7 @@ import {
   OTHER_MACHINE,
   openSession,
   type Post,
+  payloadOf,
   pinOf,
 } from '../support/sealed.ts'
 
@@ -36,9 +37,6 @@ async function openShop(t: Test, { freshConfig }: TestDatabase, env: TestEnv = N
 function begin({ bench, post }: Shop, suite: SealedSuite = 'S1', path?: string) {
   return openSession(post, pinOf(bench.app, suite), path)
 }
-
-const payloadOf = (jws: unknown) =>
-  JSON.parse(Buffer.from(String(jws).split('.')[1] ?? '', 'base64url').toString())
 
 async function events({ bench }: Shop, type: string) {
   await bench.app.events.flush()

@@ -2,33 +2,19 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
 import t, { type Test } from 'tap'
 import { DATABASES, type TestDatabase } from '../support/databases.ts'
-import { asOperator, holdUp, type Installation, install, serve, sql, until } from '../support/installation.ts'
-import { ACTOR } from '../support/legacy.ts'
-import { checkData, openSession, pinOf, posting, type Reply } from '../support/sealed.ts'
+import { count, holdUp, install, serve, sql, until } from '../support/installation.ts'
+import { checkData, furnish, openSession, payloadOf, posting, type Reply } from '../support/sealed.ts'
 
 const COPIES = 50
 
 /** Two server processes on one database, with one licence. */
 async function openNodes(t: Test, database: TestDatabase) {
   const installation = await install(t, database)
-  const { pin, key } = await asOperator(installation, async (app) => {
-    await app.products.create(ACTOR, 'demo', 'Demo')
-    const wish = { productCode: 'demo', customer: 'Budi', expiresAtMs: null }
-    const { key } = await app.licences.create(ACTOR, wish)
-    return { pin: pinOf(app), key }
-  })
+  const { key, pin } = await furnish(installation)
   const nodes = [await serve(t, installation), await serve(t, installation)] as const
   const [first, second] = [posting(nodes[0].url), posting(nodes[1].url)]
-  return { installation, pin, key, nodes, first, second }
+  return { installation, pin: pin(), key, nodes, first, second }
 }
-
-async function count(installation: Installation, table: string, where = '1 = 1'): Promise<number> {
-  const [row] = await sql(installation, `SELECT COUNT(*) AS n FROM ${table} WHERE ${where}`)
-  return Number(row?.n)
-}
-
-const seqOf = (lease: unknown) =>
-  JSON.parse(Buffer.from(String(lease).split('.')[1] ?? '', 'base64url').toString()).seq
 
 for (const database of DATABASES)
   t.test(database.name, async (t) => {
@@ -88,7 +74,7 @@ for (const database of DATABASES)
       const third = posting((await serve(t, installation)).url)
       t.same(await session.send(message, '/v1/call', third), reply)
       const next = session.seal('lease.issue', checkData(key))
-      t.equal(seqOf(session.open(next, await session.send(next, '/v1/call', third)).data.lease), 2)
+      t.equal(payloadOf(session.open(next, await session.send(next, '/v1/call', third)).data.lease).seq, 2)
     })
   })
 
@@ -113,7 +99,7 @@ t.test('MariaDB: a process that is killed between claim and commit leaves nothin
   t.equal(await lost, 'lost')
   await blocker.query('COMMIT')
   const { status, data } = session.open(message, await again)
-  t.same([status, seqOf(data.lease)], [200, 2])
+  t.same([status, payloadOf(data.lease).seq], [200, 2])
   t.equal(await count(installation, 'kunci_events', "type = 'lease_issued'"), 1)
   t.equal(await count(installation, 'kunci_session_messages'), 2)
 })

@@ -81,6 +81,12 @@ export async function sql({ config }: Installation, statement: string): Promise<
   }
 }
 
+/** How many rows of a table the condition holds for. */
+export async function count(installation: Installation, table: string, where = '1 = 1'): Promise<number> {
+  const [row] = await sql(installation, `SELECT COUNT(*) AS n FROM ${table} WHERE ${where}`)
+  return Number(row?.n)
+}
+
 /** Holds up every hand-out until the returned function is called. */
 export async function holdUp(t: Teardown, { config }: Installation): Promise<() => Promise<void>> {
   if (config.databaseUrl === undefined) {

@@ -8,6 +8,8 @@ import { openReply, padded, recordKeys, sealRequest, tokenHashOf } from '../../s
 import { openHello, schedule, transcriptHash } from '../../src/crypto/schedule.ts'
 import type { SealedSuite } from '../../src/crypto/suites.ts'
 import { xwingEncapsulate, xwingKey } from '../../src/crypto/xwing.ts'
+import { asOperator, type Installation } from './installation.ts'
+import { ACTOR } from './legacy.ts'
 
 export type Reply = { readonly status: number; readonly text: string }
 /** Posts JSON (or the text itself) to an address of a server. */
@@ -103,7 +105,12 @@ export async function openSession(
   if (opened === null) throw new Error('the hello box does not open')
   const { token, max_seq: maxSeq } = JSON.parse(opened.toString()) as { token: string; max_seq: number }
   const records = recordKeys(suite, hello.session_id, keys.sessionKey, keys.sessionIv)
-  return sessionOver(post, { token, maxSeq, records, hello })
+  const { helloKey, sessionKey, sessionIv } = keys
+  return {
+    ...sessionOver(post, { token, maxSeq, records, hello }),
+    /** What nobody else may ever see, beside the keys in `records`. */
+    secrets: { ss1, ss2, helloKey, sessionKey, sessionIv },
+  }
 }
 
 function sessionOver(
@@ -193,6 +200,21 @@ export function posting(baseUrl: string): Post {
     })
     return { status: reply.status, text: await reply.text() }
   }
+}
+
+/** Makes the product `demo` with one licence. @returns the licence's key, and what a client compiles in for a suite. */
+export function furnish(installation: Installation) {
+  return asOperator(installation, async (app) => {
+    await app.products.create(ACTOR, 'demo', 'Demo')
+    const wish = { productCode: 'demo', customer: 'Budi', expiresAtMs: null }
+    const { key } = await app.licences.create(ACTOR, wish)
+    return { key, pin: (suite?: SealedSuite) => pinOf(app, suite) }
+  })
+}
+
+/** What a token or a lease says, its signature unread. */
+export function payloadOf(jws: unknown) {
+  return JSON.parse(Buffer.from(String(jws).split('.')[1] ?? '', 'base64url').toString())
 }
 
 /** What a client compiles in: the current key of a suite. */
