@@ -1,7 +1,7 @@
 // Asks a Kunci server whether this machine may run a tool: the sealed protocol dsk1, suites S1 and S2.
 //
-// It needs Go 1.19 or later, and golang.org/x/crypto and x/text. With the packages of Debian 12 (golang-go
-// golang-golang-x-crypto-dev golang-golang-x-text-dev), or anywhere else with modules:
+// It needs Go 1.19 or later, and golang.org/x/crypto and x/text: as packages of Debian 12 (golang-go
+// golang-golang-x-crypto-dev golang-golang-x-text-dev), or as modules, whose newest versions want a current Go:
 //
 //	GO111MODULE=off GOPATH=/usr/share/gocode go build kunci_client.go
 //	go mod init kunci_client && go mod tidy && go build kunci_client.go
