@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { chownSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { SetupError } from '../errors.ts'
 import type { Database } from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
@@ -41,7 +41,7 @@ function replaceFile(file: string, text: string): void {
     if (uid !== made.uid) chownSync(draft, uid, gid)
     renameSync(draft, place)
   } catch (error) {
-    if (draft !== undefined) rmSync(draft, { force: true })
+    if (draft !== undefined && existsSync(draft)) rmSync(draft)
     throw new SetupError(`${file} cannot be written: ${(error as Error).message}`)
   }
 }

@@ -218,6 +218,25 @@ for (const database of DATABASES) {
       t.equal(fileText({ ...config, keysDir }, 'kek'), before)
     })
 
+    t.test('a file that cannot be written leaves no trace of a key in the database', async (t) => {
+      const { env, config } = await install(t, database)
+      await json(env, 'keys', 'list')
+      const file = join(config.keysDir, 'kek.json')
+      // A name so long that no draft fits beside it.
+      const elsewhere = join(config.keysDir, `${'long'.repeat(60)}.json`)
+      renameSync(file, elsewhere)
+      symlinkSync(elsewhere, file)
+      const before = readdirSync(config.keysDir)
+      t.match(await failure(env, 'keys', 'rotate', 'kek'), {
+        ...{ exitCode: 5, message: /kek\.json cannot be written: ENAMETOOLONG/ },
+      })
+      t.same(Object.keys(ringFile(config, 'kek').keys), ['k1'])
+      t.same(readdirSync(config.keysDir), before)
+      renameSync(elsewhere, file)
+      t.same(await json(env, 'events', 'list', '--type', 'key_rotated'), [])
+      t.match(await json(env, 'keys', 'rotate', 'kek'), { id: 'k2' }, 'the database has met no k2')
+    })
+
     t.test('a key is retired once nothing can need it any more, and its file forgets it', async (t) => {
       const installation = await install(t, database)
       const { config } = installation
