@@ -72,6 +72,11 @@ const pinOf = (suite: Suite): Pin => ({
   pub: toB64u(Buffer.from(vectors[suite].S_pub, 'hex')),
 })
 
+/** Asks in the first of the suites that the client speaks. */
+function questionTo(server: string, { suites: [suite = 'S1'] = SUITES }: ExampleClient): Question {
+  return { server, suite, pins: [pinOf(suite)] }
+}
+
 type Stranger = { readonly url: string; readonly bodies: string[] }
 
 /** An HTTP server that knows no key. */
@@ -133,18 +138,18 @@ const RAW_ANSWERS = [
   Buffer.alloc(5000, 0xff),
 ]
 
-async function followsNoRedirect(t: Test, { program }: ExampleClient): Promise<void> {
+async function followsNoRedirect(t: Test, client: ExampleClient): Promise<void> {
   const elsewhere = await listen(t, reply(200, YES))
   for (const status of [301, 302, 307, 308]) {
     const { url, bodies } = await listen(t, reply(status, '', { location: `${elsewhere.url}/v1/session` }))
-    assertUnavailable(t, await ask(program, { server: url, suite: 'S1', pins: [pinOf('S1')] }), `${status}`)
+    assertUnavailable(t, await ask(client.program, questionTo(url, client)), `${status}`)
     t.equal(bodies.length, 1, `${status}: one request`)
   }
   t.equal(elsewhere.bodies.length, 0)
 }
 
-async function triesTheNextPin(t: Test, { program }: ExampleClient): Promise<void> {
-  for (const suite of SUITES) {
+async function triesTheNextPin(t: Test, { program, suites = SUITES }: ExampleClient): Promise<void> {
+  for (const suite of suites) {
     const { url, bodies } = await listen(t, reply(400, { v: 1, error: 'kex' }))
     const pins = [pinOf(suite), { ...pinOf(suite), kid: '0123456789abcdef' }]
     assertUnavailable(t, await ask(program, { server: url, suite, pins }), suite)
@@ -158,35 +163,34 @@ async function triesTheNextPin(t: Test, { program }: ExampleClient): Promise<voi
   }
 }
 
-async function sendsTheSameBytesAgain(t: Test, { program }: ExampleClient): Promise<void> {
-  const question = { suite: 'S1' as const, pins: [pinOf('S1')] }
+async function sendsTheSameBytesAgain(t: Test, client: ExampleClient): Promise<void> {
   const busy = await listen(t, reply(503, { v: 1, error: 'busy' }))
-  assertUnavailable(t, await ask(program, { ...question, server: busy.url }), '503')
+  assertUnavailable(t, await ask(client.program, questionTo(busy.url, client)), '503')
   const rude = await listen(t, (request) => request.socket.destroy())
-  assertUnavailable(t, await ask(program, { ...question, server: rude.url }), 'connection broken')
+  assertUnavailable(t, await ask(client.program, questionTo(rude.url, client)), 'connection broken')
   for (const { bodies } of [busy, rude]) {
     t.equal(bodies.length, 4, 'once, and after each of three waits')
     t.equal(new Set(bodies).size, 1, 'the same bytes')
   }
   const twice = await listen(t, reply(503, ''))
-  await ask(program, { ...question, server: twice.url }, '5')
+  await ask(client.program, questionTo(twice.url, client), '5')
   t.equal(twice.bodies.length, 2, 'as many times as KUNCI_RETRY_MS has waits')
 }
 
-async function refusesLargeReplies(t: Test, { program }: ExampleClient): Promise<void> {
+async function refusesLargeReplies(t: Test, client: ExampleClient): Promise<void> {
   const { url, bodies } = await listen(t, reply(200, ' '.repeat(65_537)))
-  assertUnavailable(t, await ask(program, { server: url, suite: 'S1', pins: [pinOf('S1')] }), '65,537 bytes')
+  assertUnavailable(t, await ask(client.program, questionTo(url, client)), '65,537 bytes')
   t.equal(bodies.length, 1)
   const whole = await listen(t, reply(400, `${' '.repeat(65_516)}{"v":1,"error":"kex"}`.slice(-65_536)))
-  const run = await ask(program, { server: whole.url, suite: 'S1', pins: [pinOf('S1')] })
+  const run = await ask(client.program, questionTo(whole.url, client))
   t.match(run.lines.join('\n'), /does not know the key/, 'one of 65,536 bytes is read')
 }
 
 /** How long the client took over a server that never finishes its answer, and how often it asked. */
-async function timeOf(t: Test, { program }: ExampleClient, answer: RequestListener) {
+async function timeOf(t: Test, client: ExampleClient, answer: RequestListener) {
   const { url, bodies } = await listen(t, answer)
   const startMs = performance.now()
-  const run = await ask(program, { server: url, suite: 'S1', pins: [pinOf('S1')] }, '0')
+  const run = await ask(client.program, questionTo(url, client), '0')
   return { run, requests: bodies.length, seconds: (performance.now() - startMs) / 1000 }
 }
 
@@ -196,7 +200,7 @@ const drip: RequestListener = (_, response) => {
   response.once('close', () => clearInterval(timer))
 }
 
-const WRONG_USAGE: Readonly<Record<string, readonly string[]>> = {
+const wrongUsage = ({ suite, pins }: Question): Record<string, readonly string[]> => ({
   'nothing given': [],
   'no value': ['--server'],
   'an unknown flag': ['--lease', 'file'],
@@ -204,20 +208,20 @@ const WRONG_USAGE: Readonly<Record<string, readonly string[]>> = {
   'no URL': ['--server', 'licences.example'],
   'a file': ['--server', 'file:///etc/passwd'],
   'no pin': ['--pin', 'fdd0f6a51abb069f'],
-  'a pin of the other suite': ['--pin', `fdd0f6a51abb069f:${pinOf('S2').pub}`],
-  'a pin in upper case': ['--pin', `FDD0F6A51ABB069F:${pinOf('S1').pub}`],
-  'a pin in other base64': ['--pin', `fdd0f6a51abb069f:${pinOf('S1').pub}=`],
+  'a pin of the other suite': ['--pin', `fdd0f6a51abb069f:${pinOf(suite === 'S1' ? 'S2' : 'S1').pub}`],
+  'a pin in upper case': ['--pin', `FDD0F6A51ABB069F:${pins[0]?.pub}`],
+  'a pin in other base64': ['--pin', `fdd0f6a51abb069f:${pins[0]?.pub}=`],
   'no component': ['--hw', 'serial'],
   'an unknown component': ['--hw', 'gpu=123456'],
   'a licence key with a line break': ['--licence', 'ABC\nDEF'],
   'a tool with a quotation mark': ['--tool', 'de"mo'],
-}
+})
 
-async function saysHowItIsUsed(t: Test, { program }: ExampleClient): Promise<void> {
+async function saysHowItIsUsed(t: Test, client: ExampleClient): Promise<void> {
   const { url, bodies } = await listen(t, reply(500, ''))
-  const good = argumentsOf({ server: url, suite: 'S1', pins: [pinOf('S1')] })
-  for (const [what, args] of Object.entries(WRONG_USAGE)) {
-    const run = await runWith(program, args.length === 0 ? [] : [...good, ...args])
+  const good = argumentsOf(questionTo(url, client))
+  for (const [what, args] of Object.entries(wrongUsage(questionTo(url, client)))) {
+    const run = await runWith(client.program, args.length === 0 ? [] : [...good, ...args])
     t.equal(run.code, 64, what)
     t.match(run.stderr, /Usage: /, `${what}: how it is used`)
     t.notMatch(run.stdout, /outcome/, `${what}: no verdict`)
@@ -227,9 +231,9 @@ async function saysHowItIsUsed(t: Test, { program }: ExampleClient): Promise<voi
 
 /** Nobody without the pinned key gets anything but "unavailable" out of a client, nor keeps it busy. */
 export function believesNoStranger(t: Test, client: ExampleClient): void {
-  const { program } = client
+  const { program, suites = SUITES } = client
   const waits = Promise.all([silence, drip].map((answer) => timeOf(t, client, answer)))
-  for (const suite of SUITES)
+  for (const suite of suites)
     t.test(`${suite}: what anybody could have answered is no verdict`, async (t) => {
       for (const [what, stranger] of STRANGERS) {
         const { url, bodies } = await listen(t, stranger(suite))
@@ -241,7 +245,7 @@ export function believesNoStranger(t: Test, client: ExampleClient): void {
     for (const bytes of RAW_ANSWERS) {
       const url = await speak(t, bytes)
       const what = JSON.stringify(bytes.slice(0, 60).toString())
-      assertUnavailable(t, await ask(program, { server: url, suite: 'S1', pins: [pinOf('S1')] }), what)
+      assertUnavailable(t, await ask(program, questionTo(url, client)), what)
     }
   })
   t.test('redirects are not followed', (t) => followsNoRedirect(t, client))

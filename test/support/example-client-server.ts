@@ -28,7 +28,7 @@ type Shop = {
 }
 
 /** A running server with one product and one licence. */
-async function openShop(t: Test, database: TestDatabase, env: TestEnv = {}): Promise<Shop> {
+export async function openShop(t: Test, database: TestDatabase, env: TestEnv = {}): Promise<Shop> {
   const installation = await install(t, database, env)
   const { url } = await serve(t, installation)
   const { stdout } = await runKunci(['keys', 'pins'], installation.env, { cwd: installation.config.dataDir })
@@ -41,7 +41,7 @@ async function openShop(t: Test, database: TestDatabase, env: TestEnv = {}): Pro
   })
 }
 
-const question = ({ url, pins, licence }: Shop, suite: Suite, server = url) => ({
+export const question = ({ url, pins, licence }: Shop, suite: Suite, server = url) => ({
   ...{ server, suite, licence },
   pins: [pins[suite]],
 })
@@ -254,6 +254,7 @@ async function believesNoMeddler(
 }
 
 async function verifiesCertificates(t: Test, client: ExampleClient, shop: Shop): Promise<void> {
+  const { suites: [suite = 'S1'] = SUITES } = client
   const nowMs = Date.now()
   const validity = { notBefore: new Date(nowMs - DAY_MS), notAfter: new Date(nowMs + DAY_MS) }
   const authority = createAuthority({ commonName: 'Test authority', ...validity })
@@ -266,11 +267,18 @@ async function verifiesCertificates(t: Test, client: ExampleClient, shop: Shop):
   ) => {
     const { certPem: cert, keyPem: key } = issueServerCertificate({ authority, ...names, ...validity })
     const { url } = await meddle(t, shop, (_, __, forward) => forward(), { cert, key })
-    return ask(as, question(shop, 'S1', host === '' ? url : url.replace('127.0.0.1', host)))
+    return ask(as, question(shop, suite, host === '' ? url : url.replace('127.0.0.1', host)))
   }
   const here = { hostNames: ['localhost'], ipAddresses: ['127.0.0.1'] }
-  assertVerdict(t, await askThrough(here), 'allowed', 'ok', 'a trusted certificate of its address')
-  assertVerdict(t, await askThrough(here, undefined, 'localhost'), 'allowed', 'ok', 'and of its name')
+  if (!client.runsOnMono)
+    assertVerdict(t, await askThrough(here), 'allowed', 'ok', 'a trusted certificate of its address')
+  assertVerdict(
+    t,
+    await askThrough(here, undefined, 'localhost'),
+    'allowed',
+    'ok',
+    'a trusted certificate of its name',
+  )
   assertUnavailable(t, await askThrough(here, client.program), 'nobody vouches for the certificate')
   const elsewhere = { hostNames: ['elsewhere.example'], ipAddresses: ['192.0.2.1'] }
   assertUnavailable(t, await askThrough(elsewhere), 'a certificate for another address')
@@ -279,10 +287,11 @@ async function verifiesCertificates(t: Test, client: ExampleClient, shop: Shop):
 
 /** Every client gets a real server's verdict, on both databases, and nobody between the two changes it. */
 export function asksTheServer(t: Test, client: ExampleClient): void {
+  const { suites = SUITES } = client
   for (const database of DATABASES)
     t.test(database.name, async (t) => {
       const shop = await openShop(t, database)
-      for (const suite of SUITES) {
+      for (const suite of suites) {
         t.test(`${suite}: a good licence is allowed`, (t) => isAllowed(t, client, shop, suite))
         t.test(`${suite}: a refusal of the server is a denial`, (t) => isDenied(t, client, shop, suite))
         t.test(`${suite}: only the owner of the pinned key has a say`, (t) =>
@@ -292,7 +301,7 @@ export function asksTheServer(t: Test, client: ExampleClient): void {
     })
   t.test('with somebody in between', async (t) => {
     const shop = await openShop(t, DATABASES[0]!)
-    for (const suite of SUITES) {
+    for (const suite of suites) {
       t.test(`${suite}: lost replies cost nothing`, (t) => bearsLosses(t, client, shop, suite))
       t.test(`${suite}: a lost session is replaced once`, (t) => replacesALostSession(t, client, shop, suite))
       t.test(`${suite}: no verdict can be forged or replayed`, (t) =>
