@@ -7,6 +7,7 @@ import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
 import { findGo, findOpensslHeaders, findPhp } from '../test/support/languages.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
+import { findMono } from '../test/support/mono.ts'
 import { findNginx } from '../test/support/nginx.ts'
 import { findPublishedVectors } from '../test/support/published-vectors.ts'
 import { findCompiler, findSpin } from '../test/support/spin.ts'
@@ -100,6 +101,16 @@ const NEEDS: readonly Need[] = [
     debian: 'libssl-dev',
     fedora: 'openssl-devel',
     homebrew: 'openssl',
+  },
+  {
+    what: 'Mono with its C# compiler',
+    find: () => findMono()?.runtime,
+    debian: [
+      'mono-mcs mono-runtime libmono-system-core4.0-cil libmono-system-management4.0-cil',
+      'libmono-system-net-http4.0-cil libmono-system-numerics4.0-cil libmono-system-security4.0-cil',
+    ].join(' '),
+    fedora: 'mono-core mono-extras',
+    homebrew: 'mono',
   },
 ]
 
