@@ -4,7 +4,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
-import { findGo, findOpensslHeaders, findPhp } from '../test/support/languages.ts'
+import { findGo, findOpensslHeaders, findPhp, findPython } from '../test/support/languages.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
 import { findMono } from '../test/support/mono.ts'
@@ -38,12 +38,11 @@ const NEEDS: readonly Need[] = [
     homebrew: 'mariadb',
   },
   {
-    what: 'Python 3',
-    // Not from PATH: a version manager's `python3` may stand for a version that is not installed.
-    find: () => findProgram(['python3'], ['/usr/bin', '/opt/homebrew/bin', '/usr/local/bin']),
-    debian: 'python3',
-    fedora: 'python3',
-    homebrew: 'python3',
+    what: 'Python 3 with cryptography',
+    find: findPython,
+    debian: 'python3-cryptography',
+    fedora: 'python3-cryptography',
+    homebrew: 'cryptography',
   },
   {
     what: 'OpenSSL',

@@ -50,3 +50,10 @@ export function findOpensslCompiler(): Compiler | undefined {
   const elsewhere = place === '/usr' ? {} : { CPATH: `${place}/include`, LIBRARY_PATH: `${place}/lib` }
   return { file, env: { PATH: process.env.PATH ?? '', ...elsewhere } }
 }
+
+/** Python 3, with the package that the example needs. */
+export function findPython(): string | undefined {
+  const python = findProgram(['python3'], PLACES)
+  if (python === undefined) return undefined
+  return spawnSync(python, ['-c', 'import cryptography']).status === 0 ? python : undefined
+}
