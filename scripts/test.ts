@@ -4,7 +4,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
-import { findGo, findOpensslHeaders, findPhp, findPython } from '../test/support/languages.ts'
+import { findGo, findJava, findOpensslHeaders, findPhp, findPython } from '../test/support/languages.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
 import { findMono } from '../test/support/mono.ts'
@@ -43,6 +43,13 @@ const NEEDS: readonly Need[] = [
     debian: 'python3-cryptography',
     fedora: 'python3-cryptography',
     homebrew: 'cryptography',
+  },
+  {
+    what: 'Java 17 or newer',
+    find: findJava,
+    debian: 'openjdk-17-jdk-headless',
+    fedora: 'java-latest-openjdk-devel',
+    homebrew: 'openjdk',
   },
   {
     what: 'OpenSSL',

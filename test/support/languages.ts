@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { findProgram } from './mariadb-install.ts'
 import { findCompiler } from './spin.ts'
 
@@ -56,4 +57,16 @@ export function findPython(): string | undefined {
   const python = findProgram(['python3'], PLACES)
   if (python === undefined) return undefined
   return spawnSync(python, ['-c', 'import cryptography']).status === 0 ? python : undefined
+}
+
+/** Homebrew keeps its JDK apart, and what stands in macOS's own place does nothing but offer to fetch one. */
+const JDK_PLACES = ['/opt/homebrew/opt/openjdk/bin', '/usr/local/opt/openjdk/bin', ...PLACES]
+const LEAST_JAVA = 17
+
+/** Java, with its compiler beside it. */
+export function findJava(): string | undefined {
+  const javac = findProgram(['javac'], JDK_PLACES)
+  if (javac === undefined) return undefined
+  const [, major] = /^javac (\d+)/.exec(spawnSync(javac, ['-version'], { encoding: 'utf8' }).stdout) ?? []
+  return Number(major) >= LEAST_JAVA ? join(dirname(javac), 'java') : undefined
 }
