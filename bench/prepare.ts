@@ -56,6 +56,8 @@ export async function prepareBaseline(databaseUrl: string): Promise<void> {
 }
 
 export const HAND_OUT: readonly Shot[] = [{ method: 'GET', path: HAND_OUT_PATH }]
+/** What every good answer of the legacy contract holds, and that of the bare route. */
+export const SUCCESS = '"status":"success"'
 
 async function sessionToken(baseUrl: string): Promise<string> {
   const reply = await fetch(baseUrl + HAND_OUT_PATH)

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lab } from './lab.ts'
 import type { Figures, Shot } from './load/load.ts'
 import { endedChildrenCpuS, type Usage, usageOf } from './measure.ts'
+import { SUCCESS } from './prepare.ts'
 import { type Running, type Server, shotsFor, type Target } from './targets.ts'
 
 const WARM_UP_S = 2
@@ -77,6 +78,7 @@ async function takeTurn(lab: Lab, { name, running, shots }: Ready, round: number
   const figures = await lab.driver.run({
     baseUrl: running.baseUrl,
     shots,
+    success: SUCCESS,
     connections: lab.connections,
     seconds,
   })

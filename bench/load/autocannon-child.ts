@@ -1,7 +1,7 @@
 /** Puts the load that stands on stdin on a server, and prints the figures as JSON: see autocannon.ts. */
 import { text } from 'node:stream/consumers'
 import autocannon, { type Request, type Result } from 'autocannon'
-import { type Figures, happened, type Load, type Shot, SUCCESS } from './load.ts'
+import { type Figures, happened, type Load, type Shot } from './load.ts'
 
 /** As wrk has it. */
 const TIMEOUT_S = 2
@@ -10,13 +10,13 @@ const SAMPLE_EVERY_MS = 100
 
 type Bad = { count: number; first?: string }
 
-function requestOf({ method, path, authorization, body }: Shot, bad: Bad): Request {
+function requestOf({ method, path, authorization, body }: Shot, success: string, bad: Bad): Request {
   const headers = {
     ...(authorization === undefined ? {} : { authorization }),
     ...(body === undefined ? {} : { 'content-type': 'application/json' }),
   }
   const onResponse = (status: number, answer: string) => {
-    if (status === 200 && answer.includes(SUCCESS)) return
+    if (status === 200 && answer.includes(success)) return
     bad.count++
     bad.first ??= `${status} ${answer.slice(0, 200).replaceAll(/\p{Cc}/gu, ' ')}`
   }
@@ -29,7 +29,7 @@ function dealt(shots: readonly Shot[], connection: number, connections: number):
   return own.length > 0 ? own : shots
 }
 
-async function run({ baseUrl, shots, connections, seconds }: Load): Promise<Figures> {
+async function run({ baseUrl, shots, success, connections, seconds }: Load): Promise<Figures> {
   const timesMs: number[] = []
   const bad: Bad = { count: 0 }
   let clients = 0
@@ -38,7 +38,7 @@ async function run({ baseUrl, shots, connections, seconds }: Load): Promise<Figu
     {
       ...{ url: baseUrl, connections, duration: seconds, timeout: TIMEOUT_S, sampleInt: SAMPLE_EVERY_MS },
       setupClient: (client) =>
-        client.setRequests(dealt(shots, clients++, connections).map((shot) => requestOf(shot, bad))),
+        client.setRequests(dealt(shots, clients++, connections).map((shot) => requestOf(shot, success, bad))),
     },
     (error, result) => (error ? reject(error) : resolve(result)),
   )

@@ -13,6 +13,8 @@ export type Load = {
   /** Such as `http://127.0.0.1:3000`. */
   readonly baseUrl: string
   readonly shots: readonly Shot[]
+  /** What the body of every good answer holds. */
+  readonly success: string
   readonly connections: number
   readonly seconds: number
 }
@@ -36,9 +38,6 @@ export type Driver = {
   /** @throws {Error} when the load could not be put on at all. */
   run(load: Load): Promise<Figures>
 }
-
-/** What the body of every good answer of the legacy contract holds, and that of the bare route. */
-export const SUCCESS = '"status":"success"'
 
 /** Of all kinds of errors only those that happened. */
 export function happened(errors: Readonly<Record<string, number>>): Record<string, number> {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { scratchDirectory, spawnGuarded } from '../../test/support/children.ts'
 import { findProgram } from '../../test/support/mariadb-install.ts'
 import { ended } from '../processes.ts'
-import { type Driver, type Figures, happened, type Load, type Shot, SUCCESS } from './load.ts'
+import { type Driver, type Figures, happened, type Load, type Shot } from './load.ts'
 
 const SCRIPT = fileURLToPath(new URL('requests.lua', import.meta.url))
 
@@ -47,13 +47,16 @@ export function readWrk(output: string): Figures {
   }
 }
 
-async function run(binary: string, { baseUrl, shots, connections, seconds }: Load): Promise<Figures> {
+async function run(
+  binary: string,
+  { baseUrl, shots, success, connections, seconds }: Load,
+): Promise<Figures> {
   const directory = mkdtempSync(join(scratchDirectory(), 'wrk-'))
   try {
     const file = join(directory, 'requests')
     writeFileSync(file, shots.map(lineOf).join(''), { mode: 0o600 })
     const options = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', '-s', SCRIPT]
-    const wrk = spawnGuarded(binary, [...options, baseUrl, '--', file, SUCCESS], {
+    const wrk = spawnGuarded(binary, [...options, baseUrl, '--', file, success], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let output = ''

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lab } from '../lab.ts'
 import { median, usageOf } from '../measure.ts'
+import { SUCCESS } from '../prepare.ts'
 import { duration } from '../progress.ts'
 import { table } from '../report.ts'
 import { kunci, type Running, type Server, shotsFor } from '../targets.ts'
@@ -51,7 +52,13 @@ async function stretch(
   return Promise.all(
     JOBS.map(async (job) => {
       const shots = await shotsFor(job, running)
-      const load = { baseUrl: running.baseUrl, shots, connections: CONNECTIONS_EACH, seconds }
+      const load = {
+        baseUrl: running.baseUrl,
+        shots,
+        success: SUCCESS,
+        connections: CONNECTIONS_EACH,
+        seconds,
+      }
       return { target: `${name}: ${job}`, round: n, figures: await lab.driver.run(load) }
     }),
   )

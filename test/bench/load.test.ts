@@ -15,6 +15,7 @@ const wrk = findWrk()
 
 type Answer = { status: number; body: string }
 const GOOD: Answer = { status: 200, body: '{"status":"success"}' }
+const SUCCESS = '"success"'
 
 /** A server that notes what it is asked, and answers with `answer(n)` the nth time. */
 async function listen(t: Pick<Test, 'teardown'>, answer: (n: number) => Answer | 'hang up') {
@@ -55,7 +56,13 @@ for (const [name, open, skip] of DRIVERS) {
       const driver = await open()
       t.match(driver, { name, version: /^\d+\.\d+\.\d+$/ })
       const { asked, baseUrl } = await listen(t, () => GOOD)
-      const figures = await driver.run({ baseUrl, shots: SHOTS, connections: 3, seconds: 1 })
+      const figures = await driver.run({
+        baseUrl,
+        shots: SHOTS,
+        success: SUCCESS,
+        connections: 3,
+        seconds: 1,
+      })
       t.same(
         [...asked].sort(),
         SHOTS.map(({ method, path, authorization, body = '' }) =>
@@ -77,7 +84,8 @@ for (const [name, open, skip] of DRIVERS) {
     }
     const { baseUrl } = await listen(t, (n) => faults[n] ?? GOOD)
     const driver = await open()
-    const figures = await driver.run({ baseUrl, shots: SHOTS.slice(0, 1), connections: 3, seconds: 1 })
+    const shots = SHOTS.slice(0, 1)
+    const figures = await driver.run({ baseUrl, shots, success: SUCCESS, connections: 3, seconds: 1 })
     t.match(figures, { errors: { 'no success': 2 }, firstBad: '200 {"status":"error"}' })
     t.equal(
       Object.values(figures.errors).reduce((sum, n) => sum + n, 0),
