@@ -18,6 +18,7 @@ Instead of the comparison, one or several of:
   --million          A million living session keys beside nearly none.
   --soak [MINUTES]   Memory under a steady load. Default: 10.
   --workers          WORKERS=1 beside more.
+  --sealed           Handshakes and checks of the sealed suites beside their cryptography alone.
 
 Progress goes to stderr, the tables to stdout too. A run with any error is no result: nothing is written, and the exit
 code is 1; 2 stands for wrong options.
@@ -33,6 +34,7 @@ export type Arguments = {
   readonly million: boolean
   readonly soakMinutes: number | undefined
   readonly workers: boolean
+  readonly sealed: boolean
   readonly help: boolean
 }
 
@@ -82,6 +84,7 @@ function parsed(argv: readonly string[]) {
         million: { type: 'boolean', default: false },
         soak: { type: 'string' },
         workers: { type: 'boolean', default: false },
+        sealed: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
       },
     }).values
@@ -99,7 +102,7 @@ export function commandOf(argv: readonly string[]): string {
 
 /** @throws {UsageError} for an unknown option or a value that is not acceptable. */
 export function readArguments(argv: readonly string[]): Arguments {
-  const { seconds, rounds, only, write, out, driver, soak, million, workers, help } = parsed(argv)
+  const { seconds, rounds, only, write, out, driver, soak, million, workers, sealed, help } = parsed(argv)
   return {
     seconds: wholeNumber('seconds', seconds, 600),
     rounds: wholeNumber('rounds', rounds, 100),
@@ -107,6 +110,6 @@ export function readArguments(argv: readonly string[]): Arguments {
     out: out ?? (only === undefined || write ? DEFAULT_OUT : undefined),
     driver: driver === undefined ? undefined : driverNamed(driver),
     soakMinutes: soak === undefined ? undefined : wholeNumber('soak', soak, 1440),
-    ...{ million, workers, help },
+    ...{ million, workers, sealed, help },
   }
 }

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createConnection } from 'mysql2/promise'
 import { createApp, migrateDatabase } from '../src/app.ts'
 import type { Config } from '../src/config.ts'
+import type { StaticKey } from '../src/crypto/kex.ts'
 import { createLogger } from '../src/log.ts'
 import { claimsOf, encrypt } from '../test/support/legacy.ts'
 import type { Shot } from './load/load.ts'
@@ -11,6 +12,7 @@ const MACHINES = 1000
 const SESSIONS = 64
 const GROUP = 50
 const ACTOR = { name: 'bench' }
+const SUITES = ['S1', 'S2', 'S3'] as const
 const HAND_OUT_PATH = '/api/auth/get-session-key'
 const BASELINE_SCHEMA = new URL('baseline/schema.sql', import.meta.url)
 
@@ -19,19 +21,33 @@ const machines = Array.from({ length: MACHINES }, (_, i) => ({
   customer: `Customer ${i}`,
 }))
 
-async function inGroups<T>(all: readonly T[], work: (one: T) => Promise<unknown>): Promise<void> {
-  for (let i = 0; i < all.length; i += GROUP) await Promise.all(all.slice(i, i + GROUP).map(work))
+/** Does all, some of them at once. @returns what came of each, in their order. */
+export async function inGroups<T, R>(all: readonly T[], work: (one: T) => Promise<R>): Promise<R[]> {
+  const done: R[] = []
+  for (let i = 0; i < all.length; i += GROUP)
+    done.push(...(await Promise.all(all.slice(i, i + GROUP).map(work))))
+  return done
+}
+
+/** What clients of the sealed suites are given. */
+export type Handed = {
+  /** The current key of each suite that is served. */
+  readonly pins: readonly StaticKey[]
+  /** One for each machine. */
+  readonly licenceKeys: readonly string[]
 }
 
 /** Makes Kunci's tables, a product, and a licence for every machine, as an operator would. */
-export async function prepareKunci(config: Config): Promise<void> {
+export async function prepareKunci(config: Config): Promise<Handed> {
   await migrateDatabase(config)
   const app = await createApp(config, { logger: createLogger('silent') })
   try {
     await app.products.create(ACTOR, 'demo', 'Demo', { sk: 'sk', sck: 'sck' })
-    await inGroups(machines, ({ hwid, customer }) =>
-      app.licences.create(ACTOR, { productCode: 'demo', customer, expiresAtMs: null, hwid }),
-    )
+    const licenceKeys = await inGroups(machines, async ({ hwid, customer }) => {
+      const wish = { productCode: 'demo', customer, expiresAtMs: null, hwid }
+      return (await app.licences.create(ACTOR, wish)).key
+    })
+    return { pins: SUITES.flatMap((suite) => app.keyPairs.kex(suite).slice(0, 1)), licenceKeys }
   } finally {
     await app.close()
   }

@@ -1,6 +1,6 @@
-import type { Figures } from './load/load.ts'
+import { type Figures, rateOf } from './load/load.ts'
 import { median } from './measure.ts'
-import { type Result, rateOf, type Turn } from './turns.ts'
+import type { Result, Turn } from './turns.ts'
 
 /** What can be compared of two targets. */
 const QUANTITIES = {
@@ -93,6 +93,23 @@ export function figuresTable(turns: readonly Turn[]): string {
   return table(head, rows)
 }
 
+/** How late the event loops were that somebody looked at. Of a maximum only the greatest says something. */
+export function loopTable(turns: readonly Turn[]): string {
+  const watched = turns.flatMap(({ target, loopDelay, idleDelay }) =>
+    loopDelay === undefined || idleDelay === undefined ? [] : [{ target, loopDelay, idleDelay }],
+  )
+  const head = ['event loop', 'p50 ms', 'p99 ms', 'max ms', 'idle: p99 ms', 'idle: max ms']
+  const rows = [...Map.groupBy(watched, ({ target }) => target)].map(([target, own]) => [
+    target,
+    ms(median(own.map(({ loopDelay }) => loopDelay.p50Ms))),
+    ms(median(own.map(({ loopDelay }) => loopDelay.p99Ms))),
+    ms(Math.max(...own.map(({ loopDelay }) => loopDelay.maxMs))),
+    ms(median(own.map(({ idleDelay }) => idleDelay.p99Ms))),
+    ms(Math.max(...own.map(({ idleDelay }) => idleDelay.maxMs))),
+  ])
+  return rows.length === 0 ? '' : table(head, rows)
+}
+
 export function memoryTable({ memory }: Result): string {
   const rows = [...memory].map(([name, { rssMib, peakMib }]) => [name, count(rssMib), count(peakMib)])
   return rows.length === 0 ? '' : table(['server', 'RSS at the end, MiB', 'peak, MiB'], rows)
@@ -112,6 +129,7 @@ export function report(result: Result, ratios: readonly Ratio[]): string {
     ratiosTable(ratios, result.turns),
     disturbance(result.turns),
     figuresTable(result.turns),
+    loopTable(result.turns),
     memoryTable(result),
   ]
     .filter((text) => text !== '')

@@ -11,6 +11,7 @@ import { syncMs } from './measure.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { comparison } from './sections/comparison.ts'
 import { million } from './sections/million.ts'
+import { sealed } from './sections/sealed.ts'
 import { NothingToMeasure, type Section } from './sections/section.ts'
 import { soakFor } from './sections/soak.ts'
 import { workers } from './sections/workers.ts'
@@ -30,11 +31,12 @@ async function chooseDriver(wish: Arguments['driver'], progress: Progress): Prom
   return autocannonDriver()
 }
 
-function sectionsOf({ million: isMillion, soakMinutes, workers: isWorkers }: Arguments): Section[] {
+function sectionsOf(args: Arguments): Section[] {
   const extra = [
-    ...(isMillion ? [million] : []),
-    ...(soakMinutes === undefined ? [] : [soakFor(soakMinutes)]),
-    ...(isWorkers ? [workers] : []),
+    ...(args.million ? [million] : []),
+    ...(args.soakMinutes === undefined ? [] : [soakFor(args.soakMinutes)]),
+    ...(args.workers ? [workers] : []),
+    ...(args.sealed ? [sealed] : []),
   ]
   return extra.length > 0 ? extra : [comparison]
 }

@@ -3,12 +3,14 @@ import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Config, loadConfig } from '../src/config.ts'
+import type { SealedSuite } from '../src/crypto/suites.ts'
 import { scratchDirectory } from '../test/support/children.ts'
 import { freePort } from '../test/support/server.ts'
 import type { Aes } from './baseline/server.ts'
 import { type Lab, pidOf } from './lab.ts'
-import type { Shot } from './load/load.ts'
-import { checks, HAND_OUT, prepareBaseline, prepareKunci } from './prepare.ts'
+import type { Figures } from './load/load.ts'
+import { createLoopWatch, type LoopWatch } from './loop-watch.ts'
+import { type Handed, prepareBaseline, prepareKunci } from './prepare.ts'
 import { startServer } from './processes.ts'
 
 const KUNCI = fileURLToPath(new URL('../src/bin.ts', import.meta.url))
@@ -18,25 +20,33 @@ const BARE_ROUTE = fileURLToPath(new URL('bare-route.ts', import.meta.url))
 /** Longer than any run: a session that ends in the middle would be an error. */
 const SESSION_KEY_TTL_S = '86400'
 
+export type SealedJob = `${'handshake' | 'check'} ${SealedSuite}`
+
+/** What is asked of a server. */
+export type Job = 'hand-out' | 'check' | 'GET /' | SealedJob
+
 /** A server that runs. */
-export type Running = { readonly baseUrl: string; readonly pid: number; readonly databasePid?: number }
+export type Running = {
+  readonly baseUrl: string
+  readonly pid: number
+  readonly databasePid?: number
+  /** Where somebody looks at its event loop. */
+  readonly loop?: LoopWatch
+  /** Of Kunci: what it was started with, and what its sealed clients hold. */
+  readonly kunci?: { readonly config: Config; readonly handed: Handed }
+}
 
 /** A kind of server that can be started. Its name is what tables call it. */
 export type Server = { readonly name: string; start(lab: Lab): Promise<Running> }
 
-/** What is asked of a server. */
-export type Job = 'hand-out' | 'check' | 'GET /'
+/** Work that needs no server, and has a process of its own each time. */
+export type Alone = { readonly name: string; readonly run: (seconds: number) => Promise<Figures> }
 
 /** One line of a table. */
-export type Target = { readonly name: string; readonly server: Server; readonly job: Job }
+export type Target = { readonly name: string; readonly server: Server; readonly job: Job } | Alone
 
-export function target(server: Server, job: Job): Target {
-  return { name: job === 'GET /' ? server.name : `${server.name}: ${job}`, server, job }
-}
-
-export async function shotsFor(job: Job, { baseUrl }: Running): Promise<readonly Shot[]> {
-  if (job === 'check') return checks(baseUrl)
-  return job === 'hand-out' ? HAND_OUT : [{ method: 'GET', path: '/' }]
+export function target(server: Server, job: Job) {
+  return { name: job === 'GET /' ? server.name : `${server.name}: ${job}`, server, job } as const
 }
 
 async function launch(
@@ -44,17 +54,25 @@ async function launch(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   readyPath: string,
-): Promise<Omit<Running, 'databasePid'>> {
+  loop?: LoopWatch,
+): Promise<Running> {
   const port = await freePort()
   const baseUrl = `http://127.0.0.1:${port}`
-  const server = await startServer(args, { ...env, PORT: String(port) }, baseUrl + readyPath)
+  const settings = { ...env, ...loop?.env, PORT: String(port) }
+  const server = await startServer([...(loop?.args ?? []), ...args], settings, baseUrl + readyPath)
   lab.cleanup.defer(() => server.stop())
-  return { baseUrl, pid: server.pid }
+  return { baseUrl, pid: server.pid, ...(loop === undefined ? {} : { loop }) }
 }
 
 export const bareRoute: Server = {
   name: 'bare Fastify route',
   start: (lab) => launch(lab, [BARE_ROUTE], {}, '/'),
+}
+
+/** A server that nobody asks anything: what its event loop is late, the machine's scheduler is to blame for. */
+export const idle: Server = {
+  name: 'idle process',
+  start: (lab) => launch(lab, [BARE_ROUTE], {}, '/', createLoopWatch()),
 }
 
 export type KunciWish = {
@@ -63,10 +81,12 @@ export type KunciWish = {
   readonly env?: Readonly<Record<string, string>>
   /** What is done to its database before it starts. */
   readonly fill?: (config: Config, lab: Lab) => Promise<void>
+  /** Whether its event loop is looked at. */
+  readonly isWatched?: boolean
 }
 
 /** Kunci as it is started in production, without limits on how often one address may ask. */
-export function kunci({ name, database, env: wishes = {}, fill }: KunciWish): Server {
+export function kunci({ name, database, env: wishes = {}, fill, isWatched = false }: KunciWish): Server {
   async function start(lab: Lab): Promise<Running> {
     const mariadb = database === 'MariaDB' ? await lab.mariadb() : undefined
     const env = {
@@ -75,10 +95,15 @@ export function kunci({ name, database, env: wishes = {}, fill }: KunciWish): Se
       ...{ RATE_LIMIT_PER_MINUTE: '0', SESSION_KEY_TTL_S, ...wishes },
     }
     const config = loadConfig(env)
-    await prepareKunci(config)
+    const handed = await prepareKunci(config)
     await fill?.(config, lab)
-    const running = await launch(lab, [KUNCI, 'serve'], env, '/health/ready')
-    return { ...running, ...(mariadb === undefined ? {} : { databasePid: pidOf(mariadb) }) }
+    const watch = isWatched ? createLoopWatch() : undefined
+    const running = await launch(lab, [KUNCI, 'serve'], env, '/health/ready', watch)
+    return {
+      ...running,
+      ...(mariadb === undefined ? {} : { databasePid: pidOf(mariadb) }),
+      kunci: { config, handed },
+    }
   }
   return { name, start }
 }

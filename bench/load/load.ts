@@ -19,6 +19,9 @@ export type Load = {
   readonly seconds: number
 }
 
+/** What is sent, and how a good answer is told from others. */
+export type Requests = Pick<Load, 'shots' | 'success'>
+
 /** What a driver saw. Every driver reports the same members. */
 export type Figures = {
   /** Requests that were answered. */
@@ -42,4 +45,8 @@ export type Driver = {
 /** Of all kinds of errors only those that happened. */
 export function happened(errors: Readonly<Record<string, number>>): Record<string, number> {
   return Object.fromEntries(Object.entries(errors).filter(([, count]) => count > 0))
+}
+
+export function rateOf({ requests, seconds }: Figures): number {
+  return requests / seconds
 }

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Lab } from '../lab.ts'
 import { median, usageOf } from '../measure.ts'
-import { SUCCESS } from '../prepare.ts'
 import { duration } from '../progress.ts'
 import { table } from '../report.ts'
-import { kunci, type Running, type Server, shotsFor } from '../targets.ts'
+import { kunci, type Running, type Server } from '../targets.ts'
 import { requireNoErrors, type Turn } from '../turns.ts'
+import { repeatable } from '../work.ts'
 import { chosen, NothingToMeasure, type Section } from './section.ts'
 
 const SAMPLE_EVERY_MS = 2000
@@ -51,14 +51,8 @@ async function stretch(
 ): Promise<Turn[]> {
   return Promise.all(
     JOBS.map(async (job) => {
-      const shots = await shotsFor(job, running)
-      const load = {
-        baseUrl: running.baseUrl,
-        shots,
-        success: SUCCESS,
-        connections: CONNECTIONS_EACH,
-        seconds,
-      }
+      const requests = await repeatable(job, running)
+      const load = { baseUrl: running.baseUrl, ...requests, connections: CONNECTIONS_EACH, seconds }
       return { target: `${name}: ${job}`, round: n, figures: await lab.driver.run(load) }
     }),
   )

@@ -18,13 +18,18 @@ import { until } from '../support/installation.ts'
 
 const RUN = fileURLToPath(new URL('../../bench/run.ts', import.meta.url))
 
+function watched(round: number, cpu: Partial<Turn>): Partial<Turn> {
+  const delay = (maxMs: number) => ({ p50Ms: 1, p99Ms: maxMs / 2, maxMs })
+  return { ...cpu, othersShare: round / 10, loopDelay: delay(2 * round), idleDelay: delay(4 - round) }
+}
+
 function turn(target: string, round: number, requests: number, p99Ms: number, cpuS?: number): Turn {
   const figures: Figures = { requests, seconds: 2, p50Ms: 1, p99Ms, errors: {} }
   return {
     target,
     round,
     figures,
-    ...(cpuS === undefined ? {} : { serverCpuS: cpuS, driverCpuS: 1, othersShare: round / 10 }),
+    ...(cpuS === undefined ? {} : watched(round, { serverCpuS: cpuS, driverCpuS: 1 })),
   }
 }
 
@@ -58,6 +63,10 @@ Other programs had 20 % of the cores meanwhile, in one turn 30 %.
 | ours | 105 | 1.00 | 4.00 | 2.381 | – | 50 % | 0 |
 | theirs | 50 | 1.00 | 8.00 | – | – | – | 0 |
 
+| event loop | p50 ms | p99 ms | max ms | idle: p99 ms | idle: max ms |
+| --- | --: | --: | --: | --: | --: |
+| ours | 1.00 | 2.00 | 6.00 | 1.00 | 3.00 |
+
 | server | RSS at the end, MiB | peak, MiB |
 | --- | --: | --: |
 | ours | 100 | 120 |`,
@@ -80,7 +89,7 @@ t.test('a section is replaced and hand-written text stays', async (t) => {
   t.equal(replaceSection(both, 'soak', 'second'), both.replace('first', 'second'), 'others stay too')
   t.throws(() => replaceSection('<!-- begin soak: written by npm run bench -->', 'soak', ''), /put it back/)
   const manual = readFileSync(new URL('../../docs/performance.md', import.meta.url), 'utf8')
-  for (const name of ['comparison', 'million', 'soak'])
+  for (const name of ['comparison', 'million', 'soak', 'workers', 'sealed'])
     t.equal(
       replaceSection(manual, name, '').split('\n## ').length,
       manual.split('\n## ').length,
@@ -94,7 +103,8 @@ t.test('options are read, and refused with a word on what is wrong', async (t) =
   t.match(readArguments(['--only', 'sqlite', '--write']), { out: 'docs/performance.md', only: /sqlite/i })
   t.match(readArguments(['--only', 'x', '--out', 'y.md']), { out: 'y.md' })
   t.match(readArguments(['--soak', '--million']), { soakMinutes: 10, million: true })
-  t.match(readArguments(['--soak', '3']), { soakMinutes: 3 })
+  t.match(readArguments(['--soak', '3']), { soakMinutes: 3, sealed: false })
+  t.match(readArguments(['--sealed']), { sealed: true, out: 'docs/performance.md' })
   const refused = (argv: readonly string[]) => {
     try {
       return readArguments(argv)
@@ -174,6 +184,22 @@ for (const [driver, name, skip] of RUNS)
     )
     t.notMatch(tables, new RegExp(`${hostname()}|${process.cwd()}|${scratchDirectory()}`))
   })
+
+t.test('a run of sealed checks stands beside their crypto alone, and tells of the event loop', async (t) => {
+  const [alone, check] = ['crypto alone: record S1', 'Kunci on SQLite: check S1']
+  const { out, ended } = start(t, '--sealed', '--seconds', '1', '--only', `${alone}|${check}`)
+  const { code, all } = await ended
+  t.equal(code, 0, all)
+  const tables = readFileSync(out, 'utf8')
+  const number = '[\\d,.]+'
+  const rows = [
+    `${check} / its crypto alone \\| requests/s \\| .*`,
+    `${alone} \\|( ${number} \\|){3} – \\| – \\| – \\| 0 \\|`,
+    `${check} \\|( ${number} \\|){4} – \\| \\d+ % \\| 0 \\|`,
+    `${check} \\|( ${number} \\|){5}`,
+  ]
+  for (const row of rows) t.match(tables, new RegExp(`\\n\\| ${row}\\n`))
+})
 
 /** The commands of all processes below this one, by pid. */
 function descendantsOf(pid: number): Map<number, string> {

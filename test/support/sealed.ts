@@ -62,7 +62,7 @@ export function hwidOf(tool: string, hardware: Hardware = MACHINE) {
 }
 
 /** The client's share of a handshake, and what it comes to with the server's. */
-function clientShare(suite: SealedSuite, pinned: Uint8Array) {
+export function clientShare(suite: SealedSuite, pinned: Uint8Array) {
   const secret = randomBytes(32)
   if (suite === 'S3') {
     const own = xwingKey(secret)
