@@ -83,7 +83,7 @@ const Components = Type.Object(
   STRICT,
 )
 
-const Plaintext = Type.Object({ nonce: b64u(NONCE_BYTES), data: Type.Object({}) }, STRICT)
+export const Plaintext = Type.Object({ nonce: b64u(NONCE_BYTES), data: Type.Object({}) }, STRICT)
 
 export const CheckData = Type.Object(
   {
@@ -110,7 +110,7 @@ export const LogData = Type.Object(
   STRICT,
 )
 
-const NoData = Type.Object({}, STRICT)
+export const NoData = Type.Object({}, STRICT)
 
 export type SessionRequest = Static<typeof SessionRequest>
 export type CallRequest = Static<typeof CallRequest>

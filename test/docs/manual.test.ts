@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { ATTACKS } from '../../conformance/attacks/all.ts'
 import { COMMANDS } from '../../src/cli/run.ts'
 import { SETTINGS } from '../../src/config.ts'
 import { EVENT_TYPES } from '../../src/domain/events.ts'
@@ -67,6 +68,18 @@ t.test(
     const text = read('docs/decisions/0001-dependencies.md')
     for (const name of Object.keys({ ...dependencies, ...devDependencies }))
       t.match(text, `\`${name}\``, name)
+  },
+)
+
+t.test(
+  'docs/conformance.md names every attack, what it is and what a sound client makes of it',
+  async (t) => {
+    const text = read('docs/conformance.md')
+    t.strictSame(
+      firstCells(text),
+      ATTACKS.map(({ name }) => name),
+    )
+    for (const { name, title, expect } of ATTACKS) t.match(text, `| \`${name}\` | ${title} | ${expect} |`)
   },
 )
 
