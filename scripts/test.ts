@@ -4,6 +4,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { scratchDirectory, spawnGuarded } from '../test/support/children.ts'
+import { findFaketime } from '../test/support/faketime.ts'
 import { findGo, findJava, findOpensslHeaders, findPhp, findPython } from '../test/support/languages.ts'
 import { startMariadb } from '../test/support/mariadb.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
@@ -79,6 +80,14 @@ const NEEDS: readonly Need[] = [
     debian: 'build-essential',
     fedora: 'gcc',
     homebrew: 'gcc',
+  },
+  {
+    what: 'faketime',
+    find: findFaketime,
+    debian: 'faketime',
+    fedora: 'libfaketime',
+    homebrew: 'libfaketime',
+    optional: true,
   },
   {
     what: "NIST's test vectors",
