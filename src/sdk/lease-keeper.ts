@@ -1,7 +1,14 @@
 import type { Backend } from './backend.ts'
 import type { Hwid } from './hwid.ts'
 import { type Lease, type LeaseKey, verifyLease } from './lease.ts'
-import { acceptLease, type Clocks, hearServer, type LeaseVerdict, stepLease } from './lease-state.ts'
+import {
+  acceptLease,
+  type Clocks,
+  floorFor,
+  hearServer,
+  type LeaseVerdict,
+  stepLease,
+} from './lease-state.ts'
 import type { LeaseStore } from './lease-store.ts'
 import type { Answer } from './records.ts'
 
@@ -59,8 +66,8 @@ export function createLeaseKeeper({ backend, keys, issuer, store, clocks }: Leas
     if (typeof data.lease !== 'string') return null
     const { state } = await store.load()
     // The server's time and not ours: a machine whose clock is wrong may still keep a lease.
-    const expected = { ...holder, keys, issuer, now: serverTime, floor: state?.seq }
-    const lease = await verifyLease(data.lease, expected, backend)
+    const lease = await verifyLease(data.lease, { ...holder, keys, issuer, now: serverTime }, backend)
+    if (lease.seq < floorFor(state, lease)) return null
     if (nonce !== undefined && lease.nonce !== nonce) return null
     await store.saveLease(data.lease)
     await store.saveState(acceptLease(state, lease, serverTime, clocks()))

@@ -8,7 +8,9 @@ export type LeaseState = {
   readonly run: number
   /** The lease that this belongs to. */
   readonly jti: string
-  /** Leases with a lower `seq` no longer count. */
+  /** The device that the lease is for: `seq` counts its leases and no other's. */
+  readonly dev: string
+  /** Leases of the device with a lower `seq` no longer count. */
   readonly seq: number
   /** Whose timer `mono` was read from: another process has another. */
   readonly boot: string
@@ -37,18 +39,27 @@ export type LeaseStep = { readonly verdict: LeaseVerdict; readonly state: LeaseS
 const FIRST_HOUR_S = 3600
 
 /**
+ * The lowest `seq` with which a lease still counts. None is too low for another device than before: a machine that was
+ * released, or has another licence, is a new one, whose leases are numbered from one again.
+ */
+export function floorFor(state: LeaseState | null, { dev }: Lease): number {
+  return state?.dev === dev ? state.seq : 0
+}
+
+/**
  * The state after the server gave, or gave again, this lease. Its time is the true one, so a clock that once ran ahead
  * does not keep the lease from counting for ever.
  * @param serverTime seconds since 1970, of the opened reply.
  */
 export function acceptLease(
   state: LeaseState | null,
-  { jti, seq, iat }: Lease,
+  lease: Lease,
   serverTime: number,
   { monotonic, boot = '' }: Clocks,
 ): LeaseState {
-  const hwm = Math.max(serverTime, iat)
-  return { hwm, run: 0, jti, seq: Math.max(seq, state?.seq ?? 0), boot, mono: monotonic }
+  const { jti, dev, iat } = lease
+  const [hwm, seq] = [Math.max(serverTime, iat), Math.max(lease.seq, floorFor(state, lease))]
+  return { hwm, run: 0, jti, dev, seq, boot, mono: monotonic }
 }
 
 /**

@@ -8,7 +8,7 @@ import { memoryStore } from '../../src/sdk/lease-store.ts'
 import { vectors } from './support.ts'
 
 const { jws } = vectors.lease
-const state: LeaseState = { hwm: 1, run: 2.5, jti: 'x', seq: 3, boot: 'b', mono: 4 }
+const state: LeaseState = { hwm: 1, run: 2.5, jti: 'x', dev: 'd', seq: 3, boot: 'b', mono: 4 }
 const key = randomBytes(32)
 
 t.test('a lease and its state are there again after a restart, each in its file', async (t) => {

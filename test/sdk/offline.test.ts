@@ -95,6 +95,18 @@ t.test('a denial that names a floor ends the leases below it', async (t) => {
   t.match(await client.check(request), { outcome: 'allowed', leaseKept: true })
 })
 
+t.test('a machine that became another device keeps the leases of that one, from the first on', async (t) => {
+  const { server, clock, client } = await machine()
+  await client.check(request)
+  server.answer = (asked) => ({
+    ...{ status: 200, code: 'ok' },
+    data: { valid: true, lease: leaseFor(asked, { seq: 1, dev: 'dev_ANOTHER', jti: 'another' }) },
+  })
+  t.match(await client.check(request), { outcome: 'allowed', leaseKept: true }, 'released and enrolled anew')
+  clock.online = false
+  t.match(await client.check(request), { outcome: 'allowed', source: 'lease', lease: { seq: 1 } })
+})
+
 t.test('nobody without a key can end a lease or stretch it', async (t) => {
   const { server, clock, client, store } = await machine()
   await client.check(request)
