@@ -176,15 +176,18 @@ t.test('the Python of the page computes the vectors of every suite', async (t) =
 })
 
 t.test('every link of the page leads somewhere', async (t) => {
-  const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, text = '']) =>
-    text
-      .toLowerCase()
-      .replace(/[^a-z0-9 -]/g, '')
-      .replaceAll(' ', '-'),
-  )
+  const anchorsOf = (text: string) =>
+    [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>
+      heading
+        .toLowerCase()
+        .replace(/[^a-z0-9 -]/g, '')
+        .replaceAll(' ', '-'),
+    )
   for (const [, target = ''] of page.matchAll(/\]\(([^)]+)\)/g)) {
     const [file = '', anchor] = target.split('#')
-    if (file !== '') t.ok(existsSync(new URL(file, new URL('docs/', ROOT))), target)
-    if (anchor !== undefined) t.ok(headings.includes(anchor), target)
+    const place = new URL(file, new URL('docs/', ROOT))
+    if (file !== '') t.ok(existsSync(place), target)
+    const text = file === '' ? page : readFileSync(place, 'utf8')
+    if (anchor !== undefined) t.ok(anchorsOf(text).includes(anchor), target)
   }
 })
