@@ -352,7 +352,18 @@ for (const database of DATABASES) {
         for (let i = 0; i < 5; i++)
           t.match(await unknown(), { code: 'licence_invalid' }, 'one message counts once')
         t.match(await unknown(), { status: 429, code: 'slow_down', data: { retry_in: 3600 } })
+        for (const hardware of [OTHER_MACHINE, { board: ['X1Y2Z3'] }])
+          t.match(
+            await session.call('licence.check', checkData(shop.key, hardware)),
+            { code: 'slow_down' },
+            'a guess that hits looks like one that does not',
+          )
         t.match(await session.call('licence.check', checkData(shop.key)), { code: 'ok' })
+        await shop.bench.app.licences.renew(ACTOR, shop.licenceId, shop.bench.clock())
+        t.match(await session.call('licence.check', checkData(shop.key)), { code: 'licence_expired' })
+        t.match(await session.call('licence.check', checkData(shop.key, OTHER_MACHINE)), {
+          code: 'slow_down',
+        })
       },
     )
 

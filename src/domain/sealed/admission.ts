@@ -11,7 +11,7 @@ import { newId } from '../ids.ts'
 import type { Limits } from '../limits.ts'
 import type { Products } from '../products.ts'
 import type { Recognition } from '../recognition.ts'
-import { decide, type Policy, type Verdict } from './decide.ts'
+import { decide, isEnrolled, type Policy, type Verdict } from './decide.ts'
 import type { Machines, SeenMachine } from './machines.ts'
 import { type Caller, type Effects, type Outcome, refused, slowDown } from './outcomes.ts'
 import { textOf } from './texts.ts'
@@ -78,9 +78,15 @@ export function createAdmission(deps: {
     return found.find((enrolments) => enrolments !== null) ?? null
   }
 
-  /** Whoever guesses too much waits; a machine that is enrolled never does. */
-  async function blocked({ caller: { address } }: Inquiry, { kind }: Verdict): Promise<Outcome | null> {
-    if (kind !== 'licence_invalid' && kind !== 'enrol') return null
+  /**
+   * Whoever guesses too much waits, also where he has hit: else a block would tell which guesses exist. A machine that is
+   * enrolled never does.
+   */
+  async function blocked(
+    { caller: { address }, machine }: Inquiry,
+    found: Enrolments | null,
+  ): Promise<Outcome | null> {
+    if (isEnrolled(found, machine.parts)) return null
     const blockedMs = await limits.blockedForMs(address)
     if (blockedMs === 0) return null
     events.refuse('excess_rate_limit_exceeded', address)
@@ -149,9 +155,9 @@ export function createAdmission(deps: {
     if (product?.bindAddress === true && caller.address !== caller.sessionAddress)
       return { kind: 'foreign_address' }
     const found = await enrolmentsOf(inquiry.data.licence)
-    const verdict = decide(found, product?.id ?? null, machine.parts, clock(), POLICY)
-    const wait = await blocked(inquiry, verdict)
+    const wait = await blocked(inquiry, found)
     if (wait !== null) return wait
+    const verdict = decide(found, product?.id ?? null, machine.parts, clock(), POLICY)
     if (product === null || (verdict.kind !== 'known' && verdict.kind !== 'enrol'))
       return deny(inquiry, verdict as Denial)
     const seen = sighting(inquiry, verdict)

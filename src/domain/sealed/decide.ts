@@ -31,6 +31,15 @@ function reasonAgainst(found: Enrolments | null, productId: string | null): Reas
   return licence.state === 'active' ? null : licence.state
 }
 
+function enrolledAs(parts: Parts, devices: readonly EnrolledDevice[]): EnrolledDevice | undefined {
+  return devices.find((device) => device.slotNo !== LEGACY_SLOT && match(device.parts, parts).isSame)
+}
+
+/** Whether the machine is enrolled under the licence, be that of use or not. */
+export function isEnrolled(found: Enrolments | null, parts: Parts): boolean {
+  return enrolledAs(parts, found?.devices ?? []) !== undefined
+}
+
 function freeSlot(devices: readonly EnrolledDevice[], { maxDevices }: Policy): number | null {
   const taken = new Set(devices.map(({ slotNo }) => slotNo))
   for (let slotNo = 1; slotNo <= maxDevices; slotNo++) if (!taken.has(slotNo)) return slotNo
@@ -55,12 +64,11 @@ export function decide(
   const { licence, devices } = found
   if (licence.expiresAtMs !== null && licence.expiresAtMs <= nowMs)
     return { kind: 'licence_expired', licence }
-  const enrolled = devices.filter(({ slotNo }) => slotNo !== LEGACY_SLOT)
   const endsDeviceId = devices.find(({ slotNo }) => slotNo === LEGACY_SLOT)?.id ?? null
-  const device = enrolled.find((candidate) => match(candidate.parts, parts).isSame)
+  const device = enrolledAs(parts, devices)
   if (device !== undefined) return { kind: 'known', licence, device, endsDeviceId }
   if (!isEnrollable(parts)) return { kind: 'device_weak', licence }
-  const slotNo = freeSlot(enrolled, policy)
+  const slotNo = freeSlot(devices, policy)
   if (slotNo === null) return { kind: 'device_limit', licence }
   return { kind: 'enrol', licence, slotNo, endsDeviceId }
 }
