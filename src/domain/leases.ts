@@ -66,7 +66,7 @@ export function createLeases(deps: {
   }
 
   /**
-   * Signs the next lease of a device. It never outlives its licence, grace included.
+   * Signs the next lease of a device. It never outlives its licence, grace and running time included.
    * @param nonce the request's, base64url of 16 bytes: to the client it proves that the lease is fresh.
    */
   function next(subject: LeaseSubject, before: StoredLease | null, nonce: string): NewLease {
@@ -74,12 +74,14 @@ export function createLeases(deps: {
     const iat = Math.floor(clock() / 1000)
     const licenceEndS = Math.floor((licence.expiresAtMs ?? Number.MAX_SAFE_INTEGER) / 1000)
     const exp = Math.min(iat + terms.ttlS, licenceEndS)
+    const grace = Math.min(terms.graceS, licenceEndS - exp)
+    // A machine's clock may stand still: then the running time alone ends a lease.
+    const run = Math.min(terms.runS, exp + grace - iat)
     const seq = (before?.seq ?? 0) + 1
     const salt = random(SALT_BYTES)
     const payload = {
       ...{ iss: issuer, aud: `tool:${tool}`, sub: licence.id, jti: toB64u(random(JTI_BYTES)), seq },
-      ...{ iat, nbf: iat - NOT_BEFORE_S, exp, grace: Math.min(terms.graceS, licenceEndS - exp) },
-      ...{ run: terms.runS, nonce, dev: deviceId },
+      ...{ iat, nbf: iat - NOT_BEFORE_S, exp, grace, run, nonce, dev: deviceId },
       hw: { s: toB64u(salt), ...MATCH, c: leaseHardware(machine.digests, salt) },
       feat: [],
     }

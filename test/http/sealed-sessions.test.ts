@@ -177,6 +177,7 @@ for (const database of DATABASES) {
       await shop.bench.app.licences.renew(ACTOR, shop.licenceId, shop.bench.clock() + 86_400_000)
       const short = payloadOf(await check())
       t.same([short.seq, short.exp - short.iat, short.grace], [4, 86_400, 0], 'never beyond its licence')
+      t.equal(short.run, 86_400, 'not by a clock that stands still either')
     })
 
     t.test('lease.issue signs anew with the nonce of its request, once for each nonce', async (t) => {
