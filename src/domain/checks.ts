@@ -90,8 +90,8 @@ export function createChecks(deps: {
     if (verdict.kind === 'not_found') return notFound(check, product, verdict)
     const { candidate } = verdict
     const { licence, device } = candidate.bound
-    if (verdict.kind === 'expired') return deny(check, product, licence, 'expired', device?.id)
     if (candidate.binding === 'none' && (await limits.isBlocked(check.address))) return refuseBlocked(check)
+    if (verdict.kind === 'expired') return deny(check, product, licence, 'expired', device?.id)
     const outcome = await store.record(recordOf(check, product, machine, candidate))
     if (outcome === 'session_over') return deny(check, product, licence, 'session_expired', device?.id)
     // Another first check of this licence was committed a moment ago: what it enrolled is there to be read now.

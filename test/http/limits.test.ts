@@ -88,6 +88,9 @@ for (const { name, freshConfig } of DATABASES) {
     t.equal(refused.statusCode, 429)
     t.equal(refused.body, '{"status":"error","message":"Too many requests.","retry_after":60}')
     t.equal((await runProgram(bench, 'new', fresh.key, nat)).statusCode, 429, 'a machine not yet enrolled')
+    await bench.app.licences.renew(ACTOR, fresh.licence.id, bench.clock())
+    t.equal((await runProgram(bench, 'new', fresh.key, nat)).statusCode, 429, 'nor that its licence expired')
+    await bench.app.licences.renew(ACTOR, fresh.licence.id, null)
     t.match(
       (await runProgram(bench, 'enrolled', undefined, nat)).json(),
       { status: 'success' },
