@@ -310,7 +310,7 @@ function createSealed(
     }),
     calls: createCalls({
       envelopes: createEnvelopes({ sessions: sessionKeyRows, keyring, clock, random }),
-      operations: createOperations({ judge, leases, events, clock, random, checkAgainAfterS }),
+      operations: createOperations({ judge, leases, limits, events, clock, random, checkAgainAfterS }),
       ...{ messages, limits, clock, onError },
     }),
   }

@@ -385,6 +385,21 @@ for (const database of DATABASES) {
       },
     )
 
+    t.test('an address may log sixty lines a minute, in however many sessions', async (t) => {
+      const shop = await openShop(t, database, {})
+      const line = { level: 'info', text: 'x' }
+      const sessions = [await begin(shop), await begin(shop)]
+      for (let i = 0; i < 60; i++) t.equal((await sessions[i % 2]!.call('log.push', line)).code, 'ok')
+      for (const session of sessions) {
+        const message = session.seal('log.push', line)
+        t.match(session.open(message, await session.send(message)), { status: 429, code: 'slow_down' })
+        const elsewhere = await session.send(message, '/v1/call', injecting(shop.bench, '203.0.113.9'))
+        t.match(session.open(message, elsewhere), { code: 'ok' }, 'another address')
+      }
+      t.match(await sessions[0]!.call('ping', {}), { code: 'ok' })
+      t.equal((await events(shop, 'client_log')).length, 62)
+    })
+
     t.test('a product may bind a session to its address: elsewhere it does not authenticate', async (t) => {
       const shop = await openShop(t, database)
       await shop.bench.app.products.update(ACTOR, 'demo', { bindAddress: true })

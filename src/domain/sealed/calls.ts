@@ -8,9 +8,8 @@ import type { Limits } from '../limits.ts'
 import type { Envelopes, Opened } from './envelopes.ts'
 import type { TokenClaims } from './handshakes.ts'
 import type { Operations } from './operations.ts'
-import { type Answer, type Caller, type Outcome, refused, slowDown } from './outcomes.ts'
+import { type Answer, type Caller, MINUTE_S, type Outcome, refused, slowDown } from './outcomes.ts'
 
-const MINUTE_S = 60
 const TRIES_MAX = 5
 const CONFLICT: Answer = { status: 409, code: 'seq_conflict', data: {} }
 const EXPIRED: Answer = { status: 401, code: 'session_expired', data: {} }

@@ -1,11 +1,13 @@
 import type { Clock } from '../../clock.ts'
 import type { Random } from '../../random.ts'
 import { isLogData, isNoData } from '../../wire-sealed.ts'
+import { addressKey } from '../addresses.ts'
 import type { Events } from '../events.ts'
 import type { Leases } from '../leases.ts'
+import type { Limits } from '../limits.ts'
 import { textsFor } from '../texts.ts'
 import type { Admitted, Judge } from './admission.ts'
-import { type Answer, answered, type Caller, type Outcome, refused } from './outcomes.ts'
+import { type Answer, answered, type Caller, MINUTE_S, type Outcome, refused, slowDown } from './outcomes.ts'
 import { textOf } from './texts.ts'
 
 const LOG_TEXT_MAX_BYTES = 2048
@@ -22,12 +24,13 @@ export type Operations = ReturnType<typeof createOperations>
 export function createOperations(deps: {
   judge: Judge
   leases: Leases
+  limits: Limits
   events: Events
   clock: Clock
   random: Random
   checkAgainAfterS: number
 }) {
-  const { judge, leases, events, clock, random } = deps
+  const { judge, leases, limits, events, clock, random } = deps
 
   /** Tools that were started together shall not ask together for ever. */
   function checkAgainAfterS(): number {
@@ -85,6 +88,11 @@ export function createOperations(deps: {
     const isFit = Buffer.byteLength(text) <= LOG_TEXT_MAX_BYTES && text.isWellFormed() && LOG_TEXT.test(text)
     if (!isFit) return refused(400, 'bad_data')
     const { address, supportCode, suite } = caller
+    // Anybody may begin sessions, as many as he likes, and the record is kept.
+    if (!limits.allows('client_log', addressKey(address))) {
+      events.refuse('excess_rate_limit_exceeded', address)
+      return slowDown(MINUTE_S)
+    }
     const detail = { contract: suite, level, text }
     const event = events.build('client_log', { name: 'client', address }, { supportCode, detail })
     return answered({}, { events: [event], idempotent: idempotent(caller, 'log', 'log.push', {}) })

@@ -1,6 +1,8 @@
 import type { SealedSuite } from '../../crypto/suites.ts'
 import type { MessageRecord } from '../../store/messages.ts'
 
+export const MINUTE_S = 60
+
 /** Whose message it is. */
 export type Caller = {
   readonly suite: SealedSuite
