@@ -21,7 +21,8 @@ export const EVENT_TYPES = {
   licence_key_issued: 'An operator had a key made for a licence; detail.replaced: an earlier one is void.',
   licence_renewed: 'An operator changed when a licence expires.',
   device_binding_ended: 'A machine known by the old contract alone made way for one that is enrolled.',
-  lease_issued: 'A lease was signed: a permit to run while the server cannot be reached.',
+  lease_issued:
+    'A client asked for a new lease, a permit to run while the server cannot be reached, and it was signed.',
   client_log: 'A client logged something.',
   authn_token_created: 'An operator token was created.',
   authn_token_revoked: 'An operator token was revoked.',

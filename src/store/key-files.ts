@@ -1,5 +1,17 @@
 import { randomUUID } from 'node:crypto'
-import { chownSync, existsSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chownSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname } from 'node:path'
 import { SetupError } from '../errors.ts'
 import type { Database } from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
@@ -40,9 +52,21 @@ function replaceFile(file: string, text: string): void {
     // Made by root for a server of another account, which could not read it any more.
     if (uid !== made.uid) chownSync(draft, uid, gid)
     renameSync(draft, place)
+    syncDirectory(dirname(place))
   } catch (error) {
     if (draft !== undefined && existsSync(draft)) rmSync(draft)
     throw new SetupError(`${file} cannot be written: ${(error as Error).message}`)
+  }
+}
+
+/** After a power cut the database must not know of a key that the directory has forgotten. Windows has no such call. */
+function syncDirectory(directory: string): void {
+  if (process.platform === 'win32') return
+  const handle = openSync(directory, 'r')
+  try {
+    fsyncSync(handle)
+  } finally {
+    closeSync(handle)
   }
 }
 
