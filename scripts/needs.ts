@@ -36,7 +36,7 @@ export const NEEDS: readonly Need[] = [
   {
     what: 'Java 17 or newer',
     find: findJava,
-    debian: 'openjdk-17-jdk-headless',
+    debian: 'default-jdk-headless',
     fedora: 'java-latest-openjdk-devel',
     homebrew: 'openjdk',
   },
