@@ -4,7 +4,7 @@ import { staticKey } from '../../src/crypto/kex.ts'
 import type { Twist } from '../genuine/server.ts'
 import { CALL, type Exchange, SESSION } from '../http.ts'
 import { type Attack, EVERY_SUITE, Flaw, requestsTo, serverWith } from './attack.ts'
-import { REFUSAL } from './replays.ts'
+import { REFUSAL, serverThatSays } from './replays.ts'
 
 const YEAR_S = 365 * 86_400
 
@@ -24,8 +24,6 @@ function demandFresh(before: readonly Exchange[], after: readonly Exchange[]): v
     if (sent(path, member, before) === sent(path, member, after))
       throw new Flaw(`same ${member}`, `two runs sent the same ${member}: it must be fresh in each`)
 }
-
-const sealedRefusal = (code: string): Twist => ({ reply: () => ({ ...REFUSAL, code }) })
 
 /** Situations without an attacker, in which a client must not be too strict either. */
 export const HONEST: readonly Attack[] = [
@@ -80,7 +78,7 @@ export const HONEST: readonly Attack[] = [
     expect: 'denied',
     play: async ({ play }) => {
       for (const code of ['licence_invalid', 'licence_expired', 'device_limit', 'device_weak'])
-        await play(code, serverWith(sealedRefusal(code)), { remembers: true })
+        await play(code, serverThatSays({ ...REFUSAL, code }), { remembers: true })
     },
   },
   {
@@ -94,8 +92,8 @@ export const HONEST: readonly Attack[] = [
         [503, 'maintenance'],
         [403, 'of_a_later_version'],
       ] as const)
-        await play(code, serverWith({ reply: () => ({ status, code, data: {} }) }))
-      await play('valid is false', serverWith({ reply: (plain) => ({ ...plain, data: { valid: false } }) }))
+        await play(code, serverThatSays({ status, code, data: {} }))
+      await play('valid is false', serverThatSays({ status: 200, code: 'ok', data: { valid: false } }))
     },
   },
 ]

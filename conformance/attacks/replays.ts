@@ -61,10 +61,15 @@ const swapped = (customer: Customer, readdressed: boolean): Adversary =>
     return { ...other, body: { ...rest, ...jsonOf(other), ...(readdressed ? { seq } : {}) } }
   })
 
-export const REFUSAL: Verdict & { readonly status: 403 } = {
+export const REFUSAL: Verdict = {
   status: 403,
   code: 'licence_invalid',
   data: { valid: false, support_code: 'ABCDE-12345', message: 'As the vendor says it.' },
+}
+
+/** The genuine server, come to another verdict. */
+export function serverThatSays(verdict: Verdict): Adversary {
+  return serverWith({ reply: (plaintext) => ({ ...plaintext, ...verdict }) })
 }
 
 /** Who has listened, or has a licence too, and answers with what the genuine server has sealed for something else. */
@@ -104,8 +109,8 @@ export const REPLAYS: readonly Attack[] = [
     suites: EVERY_SUITE,
     expect: 'unavailable',
     play: async (stage) => {
-      const denied = serverWith({ reply: () => REFUSAL })
-      const exchanges = await stage.play('the refusal, while it is true', denied, { expect: 'denied' })
+      const way = 'the refusal, while it is true'
+      const exchanges = await stage.play(way, serverThatSays(REFUSAL), { expect: 'denied' })
       await bothAddresses(stage, repliedTo(CALL, exchanges))
     },
   },

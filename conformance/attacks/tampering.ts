@@ -51,12 +51,13 @@ function withSpareBits(text: string): string {
 }
 
 /** Other ways to write the same bytes. What comes back unchanged cannot be written so. */
-const SPOILERS: readonly (readonly [string, (text: string) => string])[] = [
+const SPOILERS: readonly (readonly [string, (text: string) => unknown])[] = [
   ['padded', (text) => text.padEnd(Math.ceil(text.length / 4) * 4, '=')],
   ['in the alphabet with + and /', (text) => text.replaceAll('-', '+').replaceAll('_', '/')],
   ['with spare bits set', withSpareBits],
   ['with a blank inside', (text) => `${text.slice(0, 8)} ${text.slice(8)}`],
   ['with a newline behind', (text) => `${text}\n`],
+  ['in a list', (text) => [text]],
 ]
 
 /** Plaintexts of chance length, so that boxes of each length modulo three come up. */
@@ -66,13 +67,13 @@ const ofAnyLength = (): Twist => {
 }
 
 /** Answers until there is an answer that can be spoiled: one without - and _ is the same in either alphabet. */
-function spoiled(request: Request, server: GenuineServer, field: string, spoil: (text: string) => string) {
+function spoiled(request: Request, server: GenuineServer, field: string, spoil: (text: string) => unknown) {
   for (;;) {
     const reply = server.answer(request, ofAnyLength())
     const body = jsonOf(reply)
-    const text = spoil(`${body[field]}`)
+    const value = spoil(`${body[field]}`)
     if (reply.status !== 200) return reply
-    if (text !== body[field]) return { ...reply, body: { ...body, [field]: text } }
+    if (value !== body[field]) return { ...reply, body: { ...body, [field]: value } }
   }
 }
 
