@@ -65,9 +65,9 @@ export function toHex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
-/** @returns `null` for anything but pairs of lower-case hex digits. */
-export function fromHex(text: string): Bytes | null {
-  if (!HEX.test(text)) return null
+/** @returns `null` for anything but a text of pairs of lower-case hex digits. */
+export function fromHex(text: unknown): Bytes | null {
+  if (typeof text !== 'string' || !HEX.test(text)) return null
   return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
 }
 
@@ -89,10 +89,10 @@ export function toB64u(bytes: Uint8Array): string {
 
 /**
  * Decodes unpadded base64url, or returns `null` for anything that {@link toB64u} would not have written: other
- * characters, padding, an impossible length, and spare tail bits that are not zero.
+ * characters, padding, an impossible length, spare tail bits that are not zero, and what is no text at all.
  */
-export function fromB64u(text: string): Bytes | null {
-  if (!B64U.test(text) || text.length % 4 === 1) return null
+export function fromB64u(text: unknown): Bytes | null {
+  if (typeof text !== 'string' || !B64U.test(text) || text.length % 4 === 1) return null
   const bytes = fromBinary(atob(text.replaceAll('-', '+').replaceAll('_', '/')))
   return toB64u(bytes) === text ? bytes : null
 }

@@ -81,8 +81,8 @@ function readReply(text: string, { suite, kid }: PinnedKey): HelloReply | null {
   const { session_id: sessionId, expires_in: expiresInS } = reply
   if (typeof sessionId !== 'string' || !SESSION_ID.test(sessionId)) return null
   if (!isWhole(expiresInS, 1, U32_MAX)) return null
-  const serverPublic = fromB64u(String(reply.pub))
-  const box = fromB64u(String(reply.box))
+  const serverPublic = fromB64u(reply.pub)
+  const box = fromB64u(reply.box)
   if (serverPublic === null || box === null || box.length > BOX_MAX_BYTES) return null
   return { sessionId, expiresInS, serverPublic, box }
 }

@@ -36,7 +36,7 @@ async function post(url: URL, headers: Record<string, string>, body: string | nu
 
 /** @returns the bytes of a claim that is hex of that many, or `null`. */
 function bytesOf(claim: unknown, length: number): Uint8Array<ArrayBuffer> | null {
-  const bytes = fromHex(String(claim))
+  const bytes = fromHex(claim)
   return bytes?.length === length ? bytes : null
 }
 

@@ -149,8 +149,8 @@ export async function openReply(
   text: string,
 ): Promise<Answer> {
   const envelope = parseObject(text) ?? {}
-  const salt = fromB64u(String(envelope.salt))
-  const box = fromB64u(String(envelope.box))
+  const salt = fromB64u(envelope.salt)
+  const box = fromB64u(envelope.box)
   const ours = envelope.v === 1 && envelope.session_id === keys.sessionId && envelope.seq === request.seq
   if (!ours || salt === null || box === null || box.length > BOX_MAX_BYTES)
     throw new UnavailableError('unopened')
