@@ -10,7 +10,7 @@ import { isSupported, type Row, rowOf, type Theatre } from './stage.ts'
 
 export type { Answer, Client, Outcome, Run } from './clients/client.ts'
 export { harnessClient } from './clients/harness.ts'
-export { programClient } from './clients/program.ts'
+export { programClient, wordsOf } from './clients/program.ts'
 export type { Row } from './stage.ts'
 
 export type Options = {

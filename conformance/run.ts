@@ -1,6 +1,6 @@
 import type { WriteStream } from 'node:tty'
 import { type Arguments, HELP, readArguments, UsageError } from './arguments.ts'
-import { attack, harnessClient, type Options, programClient } from './index.ts'
+import { attack, harnessClient, type Options, programClient, wordsOf } from './index.ts'
 import { json, painted, plain, table } from './report.ts'
 
 /** On a terminal one line that is written over; elsewhere a line a row. */
@@ -24,7 +24,7 @@ function progressOn(stream: WriteStream): Pick<Options, 'onProgress' | 'onRow'> 
 }
 
 async function play({ target, suites, only, timeoutMs, jobs, json: isJson }: Arguments): Promise<number> {
-  const client = target.kind === 'program' ? programClient(target.name) : harnessClient(target.name)
+  const client = target.kind === 'program' ? programClient(wordsOf(target.name)) : harnessClient(target.name)
   const { clear, ...progress } = progressOn(process.stderr)
   const rows = await attack({
     ...{ client, timeoutMs, ...progress },

@@ -12,7 +12,7 @@ const SHORT_WAITS = '10,10,10'
 type Ended = { readonly code: number | null; readonly stdout: string; readonly stderr: string }
 
 /** @returns a command's words; those in quotes may hold blanks. */
-function wordsOf(command: string): string[] {
+export function wordsOf(command: string): string[] {
   return [...command.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, a, b, c]) => a ?? b ?? c ?? '')
 }
 
@@ -43,8 +43,12 @@ function leaseArguments({ pins, state }: Run): string[] {
   return [...keys, '--lease', join(scratchDirectory(), `${state}.lease`)]
 }
 
-async function runToEnd([file = '', ...args]: readonly string[], signal: AbortSignal): Promise<Ended> {
-  const env = { ...process.env, KUNCI_RETRY_MS: process.env.KUNCI_RETRY_MS ?? SHORT_WAITS }
+async function runToEnd(
+  [file = '', ...args]: readonly string[],
+  given: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+): Promise<Ended> {
+  const env = { KUNCI_RETRY_MS: SHORT_WAITS, ...given }
   // A group of its own, as what faketime or a build tool has started must end with it.
   const child = spawnGuarded(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   child.ref()
@@ -93,17 +97,17 @@ function answerOf({ code, stdout, stderr }: Ended): Answer {
 
 /**
  * A program that takes the options of the example clients, started anew for each run.
- * @param command the program and what stands before its options; words with blanks in quotes.
+ * @param words the program and what stands before its options.
+ * @param env its environment.
  */
-export function programClient(command: string): Client {
-  const words = wordsOf(command)
+export function programClient(words: readonly string[], env: NodeJS.ProcessEnv = process.env): Client {
   let keepsLeases = true
   return async (run, signal) => {
     const timed = withClock(words, run.clockOffsetS)
     if (timed === null)
       return { outcome: 'unsupported', note: 'faketime is not installed, which moves the clock' }
     const start = async (...more: string[]) =>
-      answerOf(await runToEnd([...timed, ...argumentsOf(run), ...more], signal))
+      answerOf(await runToEnd([...timed, ...argumentsOf(run), ...more], env, signal))
     if (!keepsLeases) return start()
     const answer = await start(...leaseArguments(run))
     if (answer.outcome !== 'unsupported') return answer

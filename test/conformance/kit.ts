@@ -2,7 +2,7 @@ import { attack, type Client, type Options, type Row } from '../../conformance/i
 import { clientWith, SOUND, type Steps } from './sound-client.ts'
 
 /** Short enough for a test, long enough for a busy machine. */
-const timeoutMs = 800
+export const timeoutMs = 800
 
 /** The sound client, or one that does a step otherwise. */
 export const client = (flaw: Partial<Steps> = {}): Client => clientWith({ ...SOUND, timeoutMs, ...flaw })
