@@ -27,12 +27,12 @@ export function createMachines({ keyring }: { keyring: Keyring }) {
     )
   }
 
-  /** @returns `null` where a digest is not the base64url of 32 bytes. */
+  /** @returns `null` where a digest is not the base64url of 32 bytes, or stands twice under its type. */
   function seen(tool: string, { c }: CheckData['hwid']): SeenMachine | null {
     const digests: Record<string, Buffer[]> = {}
     for (const [type, texts = []] of Object.entries(c)) {
       const own = texts.map(fromB64u).filter((digest) => digest !== null)
-      if (own.length !== texts.length) return null
+      if (own.length !== texts.length || new Set(texts).size !== texts.length) return null
       digests[type] = own
     }
     const parts = Object.entries(digests).map(([type, own]): [string, string[]] => [
