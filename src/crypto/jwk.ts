@@ -1,9 +1,8 @@
-import { createECDH, createPrivateKey, createPublicKey, hash, type KeyObject } from 'node:crypto'
-import { toB64u } from './encoding.ts'
+import { createPrivateKey, createPublicKey, hash, type KeyObject } from 'node:crypto'
+import { coordinatesOf, p256KeyOf } from './p256.ts'
 
 /** PKCS #8 up to the key (RFC 8410 section 7). */
 const ED25519_PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex')
-const COORDINATE_BYTES = 32
 
 /** Public keys as RFC 7517 writes them; `alg` and `use` say what they are for. */
 export type Ed25519Jwk = {
@@ -59,14 +58,9 @@ export function ed25519Key(seed: Uint8Array): SigningKey<Ed25519Jwk> {
  * @throws {Error} of node:crypto for a scalar that is out of range.
  */
 export function p256SigningKey(scalar: Uint8Array): SigningKey<P256Jwk> {
-  const ecdh = createECDH('prime256v1')
-  ecdh.setPrivateKey(scalar)
-  const point = ecdh.getPublicKey().subarray(1)
-  const x = toB64u(point.subarray(0, COORDINATE_BYTES))
-  const y = toB64u(point.subarray(COORDINATE_BYTES))
-  const members = { kty: 'EC', crv: 'P-256', x, y } as const
+  const { privateKey, publicKey } = p256KeyOf(scalar)
+  const members = { kty: 'EC', crv: 'P-256', ...coordinatesOf(publicKey) } as const
   const kid = thumbprint(members)
-  const privateKey = createPrivateKey({ key: { ...members, d: toB64u(scalar) }, format: 'jwk' })
   return { kid, privateKey, publicJwk: { ...members, kid, alg: 'ES256', use: 'sig' } }
 }
 

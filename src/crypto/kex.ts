@@ -1,14 +1,8 @@
-import { createECDH, createHash, type KeyObject } from 'node:crypto'
+import { createHash, type KeyObject } from 'node:crypto'
 import { lp, u8 } from './encoding.ts'
+import { newP256Key, p256, p256KeyOf, p256Public } from './p256.ts'
 import { type SealedSuite, SIZES, SUITE_ID } from './suites.ts'
-import {
-  newX25519Key,
-  type X25519Key,
-  x25519,
-  x25519Private,
-  x25519Public,
-  x25519PublicOf,
-} from './x25519.ts'
+import { newX25519Key, x25519, x25519KeyOf, x25519Public } from './x25519.ts'
 import { xwingEncapsulate, xwingKey } from './xwing.ts'
 
 /** What a handshake's two shares come to on the server's side. */
@@ -47,53 +41,20 @@ export function kexKeyId(suite: SealedSuite, publicKey: Uint8Array): string {
     .slice(0, 16)
 }
 
-/** One side's key of a Diffie-Hellman suite. `Peer` is the other side's public key, read once for both secrets. */
-type DhKey<Peer> = { readonly publicKey: Buffer; readonly secretWith: (peer: Peer) => Buffer | null }
-type Dh<Peer> = {
-  readonly keyOf: (secret: Uint8Array) => DhKey<Peer>
-  readonly newKey: () => DhKey<Peer>
-  readonly peerOf: (raw: Uint8Array) => Peer | null
+/** One side's key of a Diffie-Hellman suite. */
+type DhKey = { readonly privateKey: KeyObject; readonly publicKey: Buffer }
+type Dh = {
+  readonly keyOf: (secret: Uint8Array) => DhKey
+  readonly newKey: () => DhKey
+  /** Reads the other side's public key, once for both secrets. */
+  readonly peerOf: (raw: Uint8Array) => KeyObject | null
+  readonly secretOf: (privateKey: KeyObject, peer: KeyObject) => Buffer | null
 }
 
-function x25519Key({ privateKey, publicKey }: X25519Key): DhKey<KeyObject> {
-  return { publicKey, secretWith: (peer) => x25519(privateKey, peer) }
-}
+const X25519: Dh = { keyOf: x25519KeyOf, newKey: newX25519Key, peerOf: x25519Public, secretOf: x25519 }
+const P256: Dh = { keyOf: p256KeyOf, newKey: newP256Key, peerOf: p256Public, secretOf: p256 }
 
-const X25519: Dh<KeyObject> = {
-  keyOf: (secret) => {
-    const privateKey = x25519Private(secret)
-    return x25519Key({ privateKey, publicKey: x25519PublicOf(privateKey) })
-  },
-  newKey: () => x25519Key(newX25519Key()),
-  peerOf: x25519Public,
-}
-
-const UNCOMPRESSED = 0x04
-
-function p256Key(secret?: Uint8Array): DhKey<Uint8Array> {
-  const ecdh = createECDH('prime256v1')
-  if (secret === undefined) ecdh.generateKeys()
-  else ecdh.setPrivateKey(secret)
-  return {
-    publicKey: ecdh.getPublicKey(),
-    secretWith: (peer) => {
-      try {
-        // OpenSSL refuses what is not on the curve. The result is the X coordinate with its leading zeros.
-        return ecdh.computeSecret(peer)
-      } catch {
-        return null
-      }
-    },
-  }
-}
-
-const P256: Dh<Uint8Array> = {
-  keyOf: (secret) => p256Key(secret),
-  newKey: () => p256Key(),
-  peerOf: (raw) => (raw[0] === UNCOMPRESSED ? raw : null),
-}
-
-function dhStatic<Peer>(suite: SealedSuite, dh: Dh<Peer>, secret: Uint8Array): StaticKey {
+function dhStatic(suite: SealedSuite, dh: Dh, secret: Uint8Array): StaticKey {
   const own = dh.keyOf(secret)
   return {
     suite,
@@ -103,8 +64,8 @@ function dhStatic<Peer>(suite: SealedSuite, dh: Dh<Peer>, secret: Uint8Array): S
       const ephemeral = ephemeralSecret === undefined ? dh.newKey() : dh.keyOf(ephemeralSecret)
       return (clientPublic) => {
         const peer = clientPublic.length === SIZES[suite].client ? dh.peerOf(clientPublic) : null
-        const ss1 = peer === null ? null : own.secretWith(peer)
-        const ss2 = peer === null ? null : ephemeral.secretWith(peer)
+        const ss1 = peer === null ? null : dh.secretOf(own.privateKey, peer)
+        const ss2 = peer === null ? null : dh.secretOf(ephemeral.privateKey, peer)
         if (ss1 === null || ss2 === null) return null
         return { serverPublic: ephemeral.publicKey, ss1, ss2 }
       }

@@ -5,12 +5,15 @@ import {
   generateKeyPairSync,
   type KeyObject,
 } from 'node:crypto'
-import { toB64u } from './encoding.ts'
+import { publicKeyFrom } from './spki.ts'
 
 /** X25519 (RFC 7748 section 5) on raw 32-byte keys. */
 
 /** PKCS #8 up to the key (RFC 8410 section 7). */
 const PKCS8 = Buffer.from('302e020100300506032b656e04220420', 'hex')
+
+/** SubjectPublicKeyInfo up to the key (RFC 8410 section 4). */
+const SPKI = Buffer.from('302a300506032b656e032100', 'hex')
 
 export type X25519Key = { readonly privateKey: KeyObject /** 32 bytes. */; readonly publicKey: Buffer }
 
@@ -19,14 +22,20 @@ export function x25519Private(secret: Uint8Array): KeyObject {
   return createPrivateKey({ key: Buffer.concat([PKCS8, secret]), format: 'der', type: 'pkcs8' })
 }
 
-/** @param raw 32 bytes. As JWK, as Node reads that quicker than DER. */
+/** @param raw 32 bytes. */
 export function x25519Public(raw: Uint8Array): KeyObject {
-  return createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x: toB64u(raw) }, format: 'jwk' })
+  return publicKeyFrom(SPKI, raw)
 }
 
 /** @returns the 32 bytes that belong to a private key. */
 export function x25519PublicOf(key: KeyObject): Buffer {
   return Buffer.from(createPublicKey(key).export({ format: 'jwk' }).x ?? '', 'base64url')
+}
+
+/** @param secret 32 bytes. */
+export function x25519KeyOf(secret: Uint8Array): X25519Key {
+  const privateKey = x25519Private(secret)
+  return { privateKey, publicKey: x25519PublicOf(privateKey) }
 }
 
 /** A fresh key pair. */

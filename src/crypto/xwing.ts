@@ -6,6 +6,7 @@ import {
   encapsulate,
   type KeyObject,
 } from 'node:crypto'
+import { publicKeyFrom } from './spki.ts'
 import { newX25519Key, x25519, x25519Private, x25519Public, x25519PublicOf } from './x25519.ts'
 
 /**
@@ -62,7 +63,7 @@ export function xwingKey(seed: Uint8Array): XWingKey {
 
 function mlkemPublic(raw: Uint8Array): KeyObject | null {
   try {
-    return createPublicKey({ key: Buffer.concat([MLKEM_SPKI, raw]), format: 'der', type: 'spki' })
+    return publicKeyFrom(MLKEM_SPKI, raw)
   } catch {
     return null
   }
