@@ -1,5 +1,6 @@
 import { createDecipheriv, createHmac, createSecretKey, randomBytes, timingSafeEqual } from 'node:crypto'
 import t from 'tap'
+import { median } from '../../bench/measure.ts'
 import { seal } from '../../src/crypto/aead.ts'
 import { fromB64u, toB64u } from '../../src/crypto/encoding.ts'
 import { openRequest, padded, recordKeys, sealRequest } from '../../src/crypto/records.ts'
@@ -90,9 +91,6 @@ function welch(a: readonly number[], b: readonly number[]): number {
   }) as [[number, number], [number, number]]
   return (meanA - meanB) / Math.sqrt(errorA + errorB)
 }
-
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN
 
 /** How long a bad tag takes over a bad padding and over a good one, compared: t of one round. */
 function compare({ box, open }: Opener): number {

@@ -3,7 +3,6 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { fromB64u, toB64u } from '../../src/crypto/encoding.ts'
-import { componentDigest } from '../../src/crypto/fingerprint.ts'
 import { staticKey } from '../../src/crypto/kex.ts'
 import {
   openReply,
@@ -16,12 +15,19 @@ import {
 import { schedule, sealHello, transcriptHash } from '../../src/crypto/schedule.ts'
 import { DATABASES, type TestDatabase } from '../support/databases.ts'
 import { count, install, serve } from '../support/installation.ts'
+import {
+  layersOf,
+  leaked,
+  licenceSecrets,
+  machineSecrets,
+  type Secrets,
+  sessionSecrets,
+} from '../support/leaks.ts'
 import { claimsOf, encrypt } from '../support/legacy.ts'
 import { certifiedLoopback, type Exchange, startManInTheMiddle } from '../support/man-in-the-middle.ts'
 import {
   checkData,
   furnish,
-  MACHINE,
   type Opened,
   openSession,
   type Post,
@@ -36,8 +42,6 @@ const SUITES = ['S1', 'S2', 'S3'] as const
 const LOGGED = 'The tool has crashed in module seventeen'
 const HWID = 'Disk WX51A6480127'
 const KEY_BYTES = 32
-
-type Secrets = Record<string, string | Uint8Array>
 
 /** A server, and clients that trust the man in the middle, as the owner of their machine has told them to. */
 async function openWiretap(t: Test) {
@@ -60,48 +64,7 @@ async function openWiretap(t: Test) {
   return { installation, key, pin, middle, client, post }
 }
 
-/** What was seen, then whatever that decodes to as base64 or hex, and whatever this does. */
-function layersOf(seen: readonly Exchange[]): Buffer[] {
-  const decoded = (bytes: Buffer): Buffer[] =>
-    (bytes.toString('latin1').match(/[A-Za-z0-9+/_-]{16,}/g) ?? []).flatMap((run) => [
-      Buffer.from(run, 'base64url'),
-      ...(/^[0-9a-f]+$/i.test(run) ? [Buffer.from(run, 'hex')] : []),
-    ])
-  const raw = seen.flatMap(({ request, reply }) => [request, reply])
-  const once = raw.flatMap(decoded)
-  return [...raw, ...once, ...once.flatMap(decoded)]
-}
-
-/** The names of the secrets that stand anywhere in it, as bytes or as a text that stands for bytes. */
-function leaked(layers: readonly Buffer[], secrets: Secrets): string[] {
-  const stands = (secret: string | Uint8Array) => {
-    const bytes = Buffer.from(secret)
-    const [hex, ...texts] = (['hex', 'base64', 'base64url'] as const).map((form) => bytes.toString(form))
-    const forms = [bytes, hex!, hex!.toUpperCase(), ...texts]
-    return layers.some((layer) => forms.some((form) => layer.includes(form)))
-  }
-  return Object.entries(secrets).flatMap(([name, secret]) => (stands(secret) ? [name] : []))
-}
-
-function machineSecrets(): Secrets {
-  const secrets: Secrets = {}
-  for (const [type, values] of Object.entries(MACHINE))
-    for (const value of values) {
-      secrets[`serial ${value}`] = value
-      secrets[`digest of ${value}`] = componentDigest('demo', type, value)
-    }
-  return secrets
-}
-
-function licenceSecrets(key: string): Secrets {
-  const symbols = key.replaceAll('-', '')
-  return { licence: key, 'its symbols': symbols, 'in lower case': symbols.toLowerCase() }
-}
-
-function sessionSecrets({ records, secrets }: SealedSession): Secrets {
-  const [kC2s, kS2c] = [records.clientToServer.export(), records.serverToClient.export()]
-  return { ...secrets, k_c2s: kC2s, k_s2c: kS2c }
-}
+const bytesOf = (seen: readonly Exchange[]) => seen.flatMap(({ request, reply }) => [request, reply])
 
 function grantSecrets({ data }: Opened): Secrets {
   const [lease, message] = [String(data.lease), String(data.message)]
@@ -259,7 +222,7 @@ t.test('a man in the middle whom the client trusts', async (t) => {
     const claims = claimsOf(token)
     await client.check(token, { hwid: encrypt(claims, HWID), licence: key })
     const secrets = { token, licence: key, 'session key': Buffer.from(claims.key, 'hex') }
-    t.same(leaked(layersOf(middle.seen.slice(from)), secrets), Object.keys(secrets))
+    t.same(leaked(layersOf(bytesOf(middle.seen.slice(from))), secrets), Object.keys(secrets))
   })
 
   for (const suite of SUITES) {
@@ -271,8 +234,12 @@ t.test('a man in the middle whom the client trusts', async (t) => {
         ...{ ...grantSecrets(sent[0]!.opened), 'another lease': String(sent[1]!.opened.data.lease) },
         ...{ text: LOGGED, 'part of a request': '"hwid":', 'part of a reply': '"valid":' },
       }
-      t.same(leaked(layersOf(seen), secrets), [])
-      t.same(leaked(layersOf(seen), { id: session.records.sessionId }), ['id'], 'what is public is there')
+      t.same(leaked(layersOf(bytesOf(seen)), secrets), [])
+      t.same(
+        leaked(layersOf(bytesOf(seen)), { id: session.records.sessionId }),
+        ['id'],
+        'what is public is there',
+      )
 
       const header = `authorization: Bearer ${session.token}\r\n`
       t.equal(seen.filter(({ request }) => request.includes(header)).length, sent.length)
@@ -280,14 +247,17 @@ t.test('a man in the middle whom the client trusts', async (t) => {
         return { request: Buffer.from(request.toString('latin1').replace(header, '')), reply }
       })
       const [, claims, signature] = session.token.split('.')
-      t.same(leaked(layersOf(rest), { token: session.token, claims: claims!, signature: signature! }), [])
+      t.same(
+        leaked(layersOf(bytesOf(rest)), { token: session.token, claims: claims!, signature: signature! }),
+        [],
+      )
     })
 
     t.test(`${suite}: opens nothing and makes nothing with the token and all he has seen`, async (t) => {
       const { session, sent, seen } = await converse(wiretap, suite)
       const other = await converse(wiretap, suite)
       t.ok(opensAny(session, session.secrets.sessionKey, sent), 'the key itself opens')
-      const keys = guesses(layersOf(seen))
+      const keys = guesses(layersOf(bytesOf(seen)))
       t.same(
         keys.filter((guess) => opensAny(session, guess, sent)),
         [],
