@@ -35,53 +35,52 @@ function leaseFromColumns(row: Row): StoredLease | null {
   }
 }
 
-type Draft = Omit<EnrolledDevice, 'parts'> & { readonly parts: Map<string, string[]> }
+/** @param text `type hash,type hash…`; `null` for a device that has no components. */
+function partsFrom(text: string | null): Map<string, string[]> {
+  const parts = new Map<string, string[]>()
+  for (const part of text?.split(',') ?? []) {
+    const [type = '', h = ''] = part.split(' ')
+    const known = parts.get(type)
+    if (known === undefined) parts.set(type, [h])
+    else known.push(h)
+  }
+  return parts
+}
 
-function deviceFromColumns(row: Row): Draft {
+function deviceFromColumns(row: Row): EnrolledDevice {
   return {
     id: String(row.device_id),
     slotNo: Number(row.slot_no),
     lastSeenMs: row.last_seen_ms as number | null,
-    parts: new Map(),
+    parts: partsFrom(row.parts as string | null),
     lease: leaseFromColumns(row),
   }
 }
 
-function addPart({ parts }: Draft, row: Row): void {
-  const type = String(row.type)
-  const known = parts.get(type)
-  if (known === undefined) parts.set(type, [String(row.h)])
-  else known.push(String(row.h))
-}
-
-/** @param rows one for each component of each device; a licence without devices has one, a device without components too. */
+/** @param rows one for each device; a licence without devices has one too. */
 function fromRows(rows: readonly Row[]): Map<string, Enrolments> {
-  const found = new Map<string, { licence: Licence; devices: Map<string, Draft> }>()
+  const found = new Map<string, { licence: Licence; devices: EnrolledDevice[] }>()
   for (const row of rows) {
     const key = String(row.key_hash)
-    const own = found.get(key) ?? { licence: licenceFromColumns(row), devices: new Map<string, Draft>() }
+    const own = found.get(key) ?? { licence: licenceFromColumns(row), devices: [] }
     found.set(key, own)
-    if (row.device_id === null) continue
-    const id = String(row.device_id)
-    const device = own.devices.get(id) ?? deviceFromColumns(row)
-    own.devices.set(id, device)
-    if (row.h !== null) addPart(device, row)
+    if (row.device_id !== null) own.devices.push(deviceFromColumns(row))
   }
-  return new Map(
-    [...found].map(([key, { licence, devices }]) => [key, { licence, devices: [...devices.values()] }]),
-  )
+  return found
 }
 
 async function findByKeys(db: Database, hashes: readonly string[]): Promise<(Enrolments | null)[]> {
   const wanted = paddedList(hashes)
   const rows = await db.all(
-    `SELECT ${LICENCE_SELECTED}, l.key_hash, d.id AS device_id, d.slot_no, d.last_seen_ms, c.type, c.h,
+    // A row for each device and not for each of its components, which would bring the lease along every time.
+    `SELECT ${LICENCE_SELECTED}, l.key_hash, d.id AS device_id, d.slot_no, d.last_seen_ms,
+            (SELECT GROUP_CONCAT(CONCAT(c.type, ' ', c.h)) FROM kunci_device_components c
+             WHERE c.device_id = d.id) AS parts,
             s.seq AS lease_seq, s.basis AS lease_basis, s.lease,
             s.issued_at_ms AS lease_issued_at_ms, s.expires_at_ms AS lease_expires_at_ms
      FROM kunci_licences l
      LEFT JOIN kunci_devices d ON d.licence_id = l.id AND d.slot_no IS NOT NULL
      LEFT JOIN kunci_leases s ON s.device_id = d.id
-     LEFT JOIN kunci_device_components c ON c.device_id = d.id
      WHERE l.key_hash IN (${placeholders(wanted.length)})`,
     wanted,
   )

@@ -4,6 +4,7 @@ import { openDatabase } from '../../src/app.ts'
 import { fromB64u, toB64u } from '../../src/crypto/encoding.ts'
 import { padded } from '../../src/crypto/records.ts'
 import type { SealedSuite } from '../../src/crypto/suites.ts'
+import { COMPONENT_TYPES } from '../../src/wire-sealed.ts'
 import { DATABASES, type TestDatabase, type TestEnv } from '../support/databases.ts'
 import { ACTOR, type Bench, openBench, runProgram } from '../support/legacy.ts'
 import {
@@ -74,6 +75,21 @@ for (const database of DATABASES) {
           { detail: { reason: 'known_device' } },
         ])
       })
+
+    t.test('a machine of as many parts as can be sent is known by the last of them too', async (t) => {
+      const shop = await openShop(t, database)
+      const hardware = Object.fromEntries(
+        COMPONENT_TYPES.map((type) => [type, Array.from({ length: 8 }, (_, i) => `${type}-${i}-${type}`)]),
+      )
+      const ask = async (of: typeof hardware) => {
+        const { code, data } = await (await begin(shop)).call('licence.check', checkData(shop.key, of))
+        return [code, data.device]
+      }
+      const [code, device] = await ask(hardware)
+      t.equal(code, 'ok')
+      const { disk, mac, osid, tpm } = hardware
+      t.same(await ask({ disk: disk!, mac: mac!, osid: osid!, tpm: tpm! }), ['ok', device])
+    })
 
     t.test('every refusal of a licence has its sealed code, and its event the reason', async (t) => {
       const shop = await openShop(t, database)

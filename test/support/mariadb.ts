@@ -31,6 +31,8 @@ const SMALL_AND_DURABLE = [
   '--loose-mysqlx=OFF',
   '--skip-log-bin',
   '--max-connections=300',
+  // As MySQL has it by default; MariaDB's own is a thousand times that.
+  '--group-concat-max-len=1024',
 ]
 
 export type MariadbOptions = {

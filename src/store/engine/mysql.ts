@@ -24,6 +24,8 @@ const ER_LOCK_DEADLOCK = 1213
 const CONNECTION_SETUP = [
   "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'",
   'SET SESSION innodb_lock_wait_timeout = 5',
+  // MySQL has 1,024 bytes by default, and cuts what is longer.
+  'SET SESSION group_concat_max_len = 65536',
   'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED',
 ]
 
