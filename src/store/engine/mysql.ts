@@ -162,7 +162,7 @@ export class MysqlDatabase implements Database {
     })
 
   run(sql: string, params: readonly Value[] = []): Promise<number> {
-    return this.#with((connection, leftMs) => session(connection, leftMs).run(sql, params))
+    return this.#undisturbed((own) => own.run(sql, params))
   }
 
   async batch(statements: readonly Statement[]): Promise<void> {
@@ -174,15 +174,19 @@ export class MysqlDatabase implements Database {
       })
   }
 
-  async transaction<T>(work: (tx: Session) => Promise<T>): Promise<T> {
+  transaction<T>(work: (tx: Session) => Promise<T>): Promise<T> {
+    return this.#undisturbed((own, connection) => this.#transactionOn(own, connection, work))
+  }
+
+  /** Runs anew what a deadlock has undone. On Galera every conflict with another node is one, and shows only at COMMIT. */
+  async #undisturbed<T>(work: (own: Session, connection: PoolConnection) => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#with((connection, leftMs) =>
-          this.#transactionOn(session(connection, leftMs), connection, work),
-        )
+        return await this.#with((connection, leftMs) => work(session(connection, leftMs), connection))
       } catch (error) {
-        // On Galera a conflict shows only at COMMIT, and then too the whole transaction is to be run again.
         if (!isDeadlock(error) || tries >= DEADLOCK_TRIES) throw error
+        // What it is in conflict with may not have arrived here yet, and would be so again.
+        await this.allCaughtUp?.('SELECT 1')
       }
     }
   }
