@@ -1,44 +1,9 @@
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { scratchDirectory } from '../support/children.ts'
 import { keepsTheProtocol, startDriver } from '../support/example-client.ts'
 import { believesNoStranger } from '../support/example-client-runs.ts'
 import { asksTheServer } from '../support/example-client-server.ts'
-import { findOpensslCompiler } from '../support/languages.ts'
-
-const path = (name: string) => fileURLToPath(new URL(name, import.meta.url))
-const SOURCE = path('../../examples/c/kunci_client.c')
-const DRIVER = path('c_driver.c')
-const SANITISERS = ['-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all']
-
-const directory = mkdtempSync(join(scratchDirectory(), 'c-'))
-
-function compile(args: readonly string[]) {
-  const { file, env } = findOpensslCompiler() ?? { file: 'cc', env: {} }
-  const { status, stderr } = spawnSync(file, args, { cwd: directory, env, encoding: 'utf8' })
-  return { isBuilt: status === 0, stderr }
-}
-
-/** With the sanitisers, where the compiler has them. */
-function build(source: string, name: string): string {
-  const args = ['-Wall', '-Wextra', '-o', name, source, '-lssl', '-lcrypto']
-  if (!compile([...SANITISERS, ...args]).isBuilt) {
-    const { isBuilt, stderr } = compile(args)
-    if (!isBuilt) throw new Error(stderr)
-  }
-  return join(directory, name)
-}
-
-const program = build(SOURCE, 'kunci_client')
-const client = {
-  program: { file: program },
-  driver: { file: build(DRIVER, 'driver') },
-  isAsciiOnly: true,
-  trusting: (certificateFile: string) => ({ file: program, env: { SSL_CERT_FILE: certificateFile } }),
-}
+import { cClient, compile, SOURCE } from './c-client.ts'
 
 t.test('the build line at its head builds it, without a word', async (t) => {
   const line = /^ \* {3}cc (.*)$/m.exec(readFileSync(SOURCE, 'utf8'))?.[1] ?? ''
@@ -110,14 +75,14 @@ const NO_JSON_TEXTS = [
 ]
 
 t.test('its JSON reader takes what is JSON and nothing else', async (t) => {
-  const ask = startDriver(t, client.driver)
+  const ask = startDriver(t, cClient.driver)
   for (const json of JSON_TEXTS) t.not(await ask('json', json, 'none'), 'refused', JSON.stringify(json))
   for (const json of NO_JSON_TEXTS)
     t.equal(await ask('json', json, 'a'), 'refused', JSON.stringify(json).slice(0, 60))
 })
 
 t.test('its JSON reader finds a member of the object itself, and no ambiguous one', async (t) => {
-  const ask = startDriver(t, client.driver)
+  const ask = startDriver(t, cClient.driver)
   const found = async (json: string) => `${await ask('json', json, 'name')}`
   t.equal(await found('{"name":1}'), '1')
   t.equal(await found(' { "x" : [ "name" , { "name" : 2 } ] , "name" : { "name" : 3 } } '), '{ "name" : 3 }')
@@ -158,13 +123,13 @@ const HTTP_REPLIES: readonly [string, string | null][] = [
 ]
 
 t.test('its HTTP reader takes whole replies, in each framing, and no others', async (t) => {
-  const ask = startDriver(t, client.driver)
+  const ask = startDriver(t, cClient.driver)
   for (const [bytes, expected] of HTTP_REPLIES) {
     const answer = await ask('http', bytes)
     t.equal(answer === 'refused' ? null : answer.join(' '), expected, JSON.stringify(bytes))
   }
 })
 
-keepsTheProtocol(t, client)
-believesNoStranger(t, client)
-asksTheServer(t, client)
+keepsTheProtocol(t, cClient)
+believesNoStranger(t, cClient)
+asksTheServer(t, cClient)

@@ -1,79 +1,26 @@
-import { execFileSync, spawnSync } from 'node:child_process'
 import { createHmac } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { toB64u } from '../../src/crypto/encoding.ts'
 import { p256SigningKey } from '../../src/crypto/jwk.ts'
 import { signEs256 } from '../../src/crypto/lease.ts'
-import { scratchDirectory } from '../support/children.ts'
 import { DATABASES } from '../support/databases.ts'
-import {
-  type ExampleClient,
-  keepsTheProtocol,
-  type Program,
-  startDriver,
-  vectors,
-} from '../support/example-client.ts'
+import { keepsTheProtocol, type Program, startDriver, vectors } from '../support/example-client.ts'
 import { ask, assertUnavailable, believesNoStranger, runWith } from '../support/example-client-runs.ts'
 import { asksTheServer, openShop, question } from '../support/example-client-server.ts'
 import { asOperator } from '../support/installation.ts'
 import { ACTOR } from '../support/legacy.ts'
-import { findMono } from '../support/mono.ts'
-
-const path = (name: string) => fileURLToPath(new URL(name, import.meta.url))
-const SOURCE = path('../../examples/csharp/KunciClient.cs')
-const DRIVER = path('csharp_driver.cs')
-
-const directory = mkdtempSync(join(scratchDirectory(), 'csharp-'))
-const { runtime, compiler } = findMono() ?? { runtime: 'mono', compiler: 'mcs' }
-const libraries = /^ \* {3}set LIBS=(.+)$/m.exec(readFileSync(SOURCE, 'utf8'))?.[1]?.split(' ') ?? []
-
-/** C# 5 is what the compiler that comes with Windows takes. */
-function compile(name: string, ...args: string[]) {
-  const file = join(directory, name)
-  const flags = ['/langversion:5', '/warn:4', '/nologo', ...libraries, `/out:${file}`]
-  const { status, stdout, stderr } = spawnSync(compiler, [...flags, ...args], { encoding: 'utf8' })
-  return { file, isBuilt: status === 0, said: `${stdout}${stderr}` }
-}
-
-function build(): string {
-  const { file, isBuilt, said } = compile('driver.exe', '/main:Kunci.Example.Driver', SOURCE, DRIVER)
-  if (!isBuilt) throw new Error(said)
-  return file
-}
-
-const driver = build()
-let homes = 0
-/** Mono keeps what the user trusts, and the key of its DPAPI, below this directory. */
-const freshHome = () => {
-  const home = join(directory, `home-${homes++}`)
-  mkdirSync(home)
-  return home
-}
-const runDriver = (args: readonly string[], home = freshHome()): Program => ({
-  file: runtime,
-  args: [driver, ...args],
-  env: { XDG_CONFIG_HOME: home },
-})
-
-function trusting(certificateFile: string): Program {
-  const home = freshHome()
-  const store = join(home, '.mono/new-certs/Trust')
-  mkdirSync(store, { recursive: true })
-  const args = ['x509', '-noout', '-subject_hash', '-in', certificateFile]
-  cpSync(certificateFile, join(store, `${execFileSync('openssl', args, { encoding: 'utf8' }).trim()}.0`))
-  return runDriver(['client'], home)
-}
-
-const client: ExampleClient = {
-  program: runDriver(['client']),
-  driver: runDriver(['lines']),
-  trusting,
-  suites: ['S2'],
-  runsOnMono: true,
-}
+import {
+  compile,
+  csharpClient,
+  directory,
+  freshHome,
+  libraries,
+  runDriver,
+  runtime,
+  SOURCE,
+} from './csharp-client.ts'
 
 t.test('it compiles with the flags at its head, as C# 5, without a word', async (t) => {
   t.equal(libraries.length, 4)
@@ -102,7 +49,7 @@ const NO_JSON_TEXTS = [
 ]
 
 t.test('its JSON reader takes one object and nothing else', async (t) => {
-  const ask = startDriver(t, client.driver)
+  const ask = startDriver(t, csharpClient.driver)
   for (const [json, expected] of Object.entries(JSON_TEXTS)) t.equal(`${await ask('json', json)}`, expected)
   for (const json of NO_JSON_TEXTS)
     t.equal(await ask('json', json), 'refused', JSON.stringify(json).slice(0, 60))
@@ -121,7 +68,7 @@ const SERIALS = Object.entries<string | string[]>(vectors.hwid.raw).flatMap(([ty
 type Asked = { jws?: string; kid?: string; key?: Buffer; tool?: string; serials?: typeof SERIALS }
 
 function startLeases(t: Test) {
-  const ask = startDriver(t, client.driver)
+  const ask = startDriver(t, csharpClient.driver)
   const read = async ({
     jws = vectors.lease.jws,
     kid = signer.kid,
@@ -289,6 +236,6 @@ t.test('a lease without its state, or of something else, is none', async (t) => 
   await denied(keeping(), {}, 'the one before it does not')
 })
 
-keepsTheProtocol(t, client)
-believesNoStranger(t, client)
-asksTheServer(t, client)
+keepsTheProtocol(t, csharpClient)
+believesNoStranger(t, csharpClient)
+asksTheServer(t, csharpClient)

@@ -47,16 +47,17 @@ const flipped = (bytes: Buffer, at: number) => {
 type Word = string | number | Buffer
 type Ask = (command: string, ...words: readonly Word[]) => Promise<Buffer[] | 'refused'>
 
-/** With nothing of this process's environment but what finds programs. */
-export function startProgram(
-  { file, args = [], env = {} }: Program,
-  more: readonly string[],
-  wishes = {},
-): ChildProcess {
-  // An error of the C client's sanitisers must not look like a verdict.
-  const sanitisers = { ASAN_OPTIONS: 'exitcode=99', UBSAN_OPTIONS: 'exitcode=99' }
-  const all = { PATH: process.env.PATH ?? '', ...sanitisers, ...env, ...wishes }
-  return spawnGuarded(file, [...args, ...more], { env: all, stdio: 'pipe' })
+/** Nothing of this process's environment but what finds programs. */
+export function environmentOf({ env = {} }: Program): Record<string, string> {
+  // An error of the C client's sanitisers must not look like a verdict; faketime loads a library before theirs.
+  const sanitisers = { ASAN_OPTIONS: 'exitcode=99:verify_asan_link_order=0', UBSAN_OPTIONS: 'exitcode=99' }
+  return { PATH: process.env.PATH ?? '', ...sanitisers, ...env }
+}
+
+export function startProgram(program: Program, more: readonly string[], wishes = {}): ChildProcess {
+  const { file, args = [] } = program
+  const env = { ...environmentOf(program), ...wishes }
+  return spawnGuarded(file, [...args, ...more], { env, stdio: 'pipe' })
 }
 
 export function startDriver(t: Test, program: Program): Ask {
