@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Random } from '../random.ts'
 import type { EventFilter, EventRow, EventStore } from '../store/events.ts'
+import type { StreamedEvent } from '../store/stream.ts'
 import { addressKey } from './addresses.ts'
 import { newEventId } from './ids.ts'
 import { Refusals } from './refusals.ts'
@@ -29,6 +30,21 @@ export const EVENT_TYPES = {
   key_rotated: 'A key was made that takes over in its ring; detail.from says when.',
   key_retired: 'A key was taken out of its ring.',
   key_set_signed: 'An operator signed the set of public keys that clients may take.',
+  user_created: 'A user was created.',
+  user_updated: 'What is known of a user was changed; detail.changed says what.',
+  user_disabled: 'A user may no longer sign in; his sessions ended.',
+  user_enabled: 'A user may sign in again.',
+  privilege_permissions_changed: 'A user was given another role; his sessions ended.',
+  authn_password_change: 'A password was set; detail.by says whether by its owner or by an operator.',
+  authn_totp_changed: 'One-time codes were switched on or off for a user, or his recovery codes made anew.',
+  authn_recovery_code_used: 'Somebody signed in with a recovery code, which is used up.',
+  session_policies_changed: 'An operator changed how many sessions a role or a user may have at once.',
+  session_created: 'Somebody signed in.',
+  session_ended: 'A session ended; detail.reason says why.',
+  session_asked: 'A session was asked to make way for another sign-in of its user.',
+  session_kept: 'A session that was asked to make way is kept by its holder.',
+  authn_login_fail: 'Sign-ins were refused: wrong email, password or code.',
+  authn_login_lock: 'Sign-ins failed so often that the next ones have to wait.',
   excess_rate_limit_exceeded: 'Requests were refused because there were too many of them.',
   authn_token_refused: 'Requests came without a valid token.',
   input_validation_fail: 'Requests were not in the form their address expects.',
@@ -36,9 +52,13 @@ export const EVENT_TYPES = {
 } as const
 
 export type EventType = keyof typeof EVENT_TYPES
-export type RefusalType = 'excess_rate_limit_exceeded' | 'authn_token_refused' | 'input_validation_fail'
+export type RefusalType =
+  | 'excess_rate_limit_exceeded'
+  | 'authn_token_refused'
+  | 'authn_login_fail'
+  | 'input_validation_fail'
 
-/** Who did it, as the record names him: `client`, `cli:<login>` or `token:<id>`. */
+/** Who did it, as the record names him: `client`, `cli:<login>`, `token:<id>` or `user:<id>`. */
 export type Actor = { readonly name: string; readonly address?: string | undefined }
 
 export type EventFacts = Partial<
@@ -90,6 +110,18 @@ export function createEvents(deps: {
     }
   }
 
+  /** An event about a user or one of his sessions, which live streams carry too. */
+  function tell(
+    type: EventType,
+    actor: Actor,
+    about: { readonly userId: number; readonly sessionId?: string },
+    detail: EventRow['detail'] = {},
+  ): StreamedEvent {
+    const { userId, sessionId = null } = about
+    const named = { user_id: userId, ...(sessionId === null ? {} : { session_id: sessionId }) }
+    return { event: build(type, actor, { detail: { ...named, ...detail } }), userId, sessionId }
+  }
+
   /** Counts a refusal of somebody unknown, by the address as the limits see it. */
   function refuse(type: RefusalType, address: string): void {
     refusals.add(build(type, { name: 'client', address: addressKey(address) }))
@@ -97,6 +129,7 @@ export function createEvents(deps: {
 
   return {
     build,
+    tell,
     refuse,
     flush: () => refusals.flush(),
     close: () => refusals.close(),

@@ -1,0 +1,107 @@
+import { type Account, accountColumns, accountFrom } from './accounts.ts'
+import { Coalescer } from './engine/coalescer.ts'
+import {
+  type Database,
+  paddedList,
+  placeholders,
+  type Row,
+  type Statement,
+  type Value,
+} from './engine/database.ts'
+import { endSessions, SELECTED, type SessionEnd, type SessionRow, sessionFrom } from './session-rows.ts'
+
+/** A session with whose it is. */
+export type OwnedSession = SessionRow & { readonly user: Account }
+
+/** A session as it was last used. */
+export type Stamp = {
+  readonly sessionId: string
+  readonly atMs: number
+  readonly ipAddress: string
+  readonly userAgent: string
+}
+
+export type SessionStore = {
+  /** Sessions that are asked for at the same moment are read in one statement. */
+  find(sessionId: string): Promise<OwnedSession | null>
+  /** Ends sessions. @returns the ids of those that were not over already. */
+  end(ends: readonly SessionEnd[]): Promise<string[]>
+  /** Writes when sessions were last used, in one commit; never to an earlier time. */
+  stamp(stamps: readonly Stamp[]): Promise<void>
+  /** Sessions that are not over, the latest used first. */
+  listLive(nowMs: number, limit: number): Promise<OwnedSession[]>
+  countLive(nowMs: number): Promise<number>
+  /** All of one user's, the newest first. */
+  listOf(userId: number, limit: number): Promise<OwnedSession[]>
+  /** Up to `limit` sessions that are over and not yet marked so. */
+  listOverdue(nowMs: number, limit: number): Promise<OwnedSession[]>
+  countOverdue(nowMs: number): Promise<number>
+  /** Removes up to `limit` sessions that ended before the given time. @returns how many went. */
+  removeEnded(beforeMs: number, limit: number): Promise<number>
+}
+
+function ownedFrom(row: Row): OwnedSession {
+  return { ...sessionFrom(row), user: accountFrom(row) }
+}
+
+const OWNED = `SELECT ${SELECTED}, ${accountColumns('u')} FROM user_sessions s JOIN kunci_users u ON u.id = s.user_id`
+/** The same rule as {@link isLive}, for whole lists. */
+const LIVE =
+  's.is_active = 1 AND s.expires_at > ? AND s.last_activity + s.idle_ms > ? AND (s.yield_by IS NULL OR s.yield_by > ?)'
+const OVERDUE =
+  's.is_active = 1 AND (s.expires_at <= ? OR s.last_activity + s.idle_ms <= ? OR s.yield_by <= ?)'
+const FIND_MAX = 64
+
+/** Guarded by the time, as another node may know of a later use. */
+function stampOne({ sessionId, atMs, ipAddress, userAgent }: Stamp): Statement {
+  return [
+    `UPDATE user_sessions SET last_activity = ?, ip_address = ?, user_agent = ?, updated_at = ?
+     WHERE session_id = ? AND is_active = 1 AND last_activity < ?`,
+    [atMs, ipAddress, userAgent, atMs, sessionId, atMs],
+  ]
+}
+
+export function sessionStore(db: Database): SessionStore {
+  const together = new Coalescer<string, OwnedSession | null>(
+    async (ids) => {
+      const wanted = paddedList(ids)
+      const rows = await db.all(`${OWNED} WHERE s.session_id IN (${placeholders(wanted.length)})`, wanted)
+      const found = new Map(rows.map((row) => [row.session_id, ownedFrom(row)]))
+      return ids.map((id) => found.get(id) ?? null)
+    },
+    { maxItems: FIND_MAX, lanes: 2 },
+  )
+  const overdue = (nowMs: number) => [nowMs, nowMs, nowMs]
+
+  async function list(rest: string, params: readonly Value[], limit: number): Promise<OwnedSession[]> {
+    const rows = await db.all(`${OWNED} WHERE ${rest} LIMIT ${Math.floor(limit)}`, params)
+    return rows.map(ownedFrom)
+  }
+
+  async function count(condition: string, nowMs: number): Promise<number> {
+    const sql = `SELECT COUNT(*) AS n FROM user_sessions s WHERE ${condition}`
+    const [row] = await db.all<{ n: number }>(sql, overdue(nowMs))
+    return Number(row?.n)
+  }
+
+  return {
+    find: (sessionId) => together.submit(sessionId),
+    end: (ends) => db.transaction((tx) => endSessions(tx, ends)),
+    stamp: (stamps) => db.batch(stamps.map(stampOne)),
+    listLive: (nowMs, limit) =>
+      list(`${LIVE} ORDER BY s.last_activity DESC, s.id DESC`, overdue(nowMs), limit),
+    countLive: (nowMs) => count(LIVE, nowMs),
+    listOf: (userId, limit) => list('s.user_id = ? ORDER BY s.login_at DESC, s.id DESC', [userId], limit),
+    listOverdue: (nowMs, limit) => list(`${OVERDUE} ORDER BY s.id`, overdue(nowMs), limit),
+    countOverdue: (nowMs) => count(OVERDUE, nowMs),
+    removeEnded: async (beforeMs, limit) => {
+      // By id, as MySQL deletes with LIMIT and SQLite does not.
+      const sql = `SELECT id FROM user_sessions WHERE is_active = 0 AND logout_at < ? ORDER BY id LIMIT ${Math.floor(limit)}`
+      const rows = await db.all<{ id: number }>(sql, [beforeMs])
+      const gone = paddedList(rows.map(({ id }) => id))
+      if (rows.length > 0)
+        await db.run(`DELETE FROM user_sessions WHERE id IN (${placeholders(gone.length)})`, gone)
+      return rows.length
+    },
+  }
+}
