@@ -1,0 +1,70 @@
+import { LRUCache } from 'lru-cache'
+import type { Clock } from '../clock.ts'
+import { addressKey } from './addresses.ts'
+
+/** From this failure on the next try has to wait. */
+const FAILURES_FREE = 5
+/** An address tries many accounts: it may fail so often in all. */
+const ADDRESS_FAILURES_FREE = 20
+const FIRST_WAIT_MS = 1000
+const WAIT_MAX_MS = 15 * 60_000
+const FORGOTTEN_AFTER_MS = 24 * 60 * 60_000
+const TRACKED_MAX = 100_000
+
+type Lane = { failures: number; untilMs: number; lastMs: number }
+
+export type LoginBackoff = ReturnType<typeof createLoginBackoff>
+
+/**
+ * Who fails to sign in waits longer each time. It is the address that waits, for one account and for all together: an
+ * account is never locked as such, as anybody could then lock anybody out. Each of `workers` processes counts by itself
+ * and allows its part.
+ */
+export function createLoginBackoff({
+  workers,
+  isOff,
+  clock,
+}: {
+  workers: number
+  isOff: boolean
+  clock: Clock
+}) {
+  const lanes = new LRUCache<string, Lane>({ max: TRACKED_MAX })
+
+  function lanesOf(email: string, address: string): readonly (readonly [key: string, free: number])[] {
+    const from = addressKey(address)
+    return [
+      [`${from} ${email}`, Math.ceil(FAILURES_FREE / workers)],
+      [from, Math.ceil(ADDRESS_FAILURES_FREE / workers)],
+    ]
+  }
+
+  /** How long this address has to wait before it may try this account, in ms: 0 mostly. A try before that is not looked at. */
+  function waitMs(email: string, address: string): number {
+    if (isOff) return 0
+    const nowMs = clock()
+    return Math.max(0, ...lanesOf(email, address).map(([key]) => (lanes.get(key)?.untilMs ?? 0) - nowMs))
+  }
+
+  /** @returns whether the next try has to wait from now on. */
+  function countFailure(email: string, address: string): boolean {
+    const nowMs = clock()
+    for (const [key, free] of lanesOf(email, address)) {
+      const before = lanes.get(key)
+      const isOld = before === undefined || nowMs - before.lastMs > FORGOTTEN_AFTER_MS
+      const failures = isOld ? 1 : before.failures + 1
+      const over = failures - free
+      const pauseMs = over < 0 ? 0 : Math.min(FIRST_WAIT_MS * 2 ** over, WAIT_MAX_MS)
+      lanes.set(key, { failures, untilMs: nowMs + pauseMs, lastMs: nowMs })
+    }
+    return waitMs(email, address) > 0
+  }
+
+  /** Whoever got in has not guessed; what his address did to other accounts stays counted. */
+  function clear(email: string, address: string): void {
+    const [[key]] = lanesOf(email, address) as [readonly [string, number], readonly [string, number]]
+    lanes.delete(key)
+  }
+
+  return { waitMs, countFailure, clear }
+}
