@@ -12,6 +12,8 @@ import type { User } from '../store/users.ts'
 const PERIOD_S = 30
 const SECRET_BYTES = 20
 const NONCE_BYTES = 12
+/** 20 bytes. */
+const BASE32 = /^[A-Z2-7]{32}$/
 /** Codes of the step before and the step after are taken too: telephones' clocks differ. */
 const WINDOW = 1
 const RECOVERY_CODES = 10
@@ -44,17 +46,18 @@ export function createOneTimeCodes({
   clock: Clock
   random: Random
 }) {
-  /** @returns `sealed` for the user's row, and the `otpauth:` address for his authenticator. */
-  function newSecret({ id, email }: Pick<User, 'id' | 'email'>): {
-    sealed: string
-    secret: string
-    uri: string
-  } {
-    const bytes = random(SECRET_BYTES)
+  /** A new secret in base32, and the `otpauth:` address by which an authenticator takes it. Nothing is kept. */
+  function newSecret({ email }: Pick<User, 'email'>): { secret: string; uri: string } {
+    const totp = totpOf(random(SECRET_BYTES), email)
+    return { secret: totp.secret.base32, uri: totp.toString() }
+  }
+
+  /** A secret as the user's row keeps it; `null` for what {@link newSecret} would not have made. */
+  function seal({ id }: Pick<User, 'id'>, secret: string): string | null {
+    if (!BASE32.test(secret)) return null
+    const bytes = Secret.fromBase32(secret).bytes
     const peppers = keyring['licence-pepper']
-    const sealed = sealUserSecret(currentKey(peppers), peppers.current, id, bytes, random(NONCE_BYTES))
-    const totp = totpOf(bytes, email)
-    return { sealed, secret: totp.secret.base32, uri: totp.toString() }
+    return sealUserSecret(currentKey(peppers), peppers.current, id, bytes, random(NONCE_BYTES))
   }
 
   /** The time step that a code is of, or `null` when it is of none that counts now. */
@@ -78,5 +81,5 @@ export function createOneTimeCodes({
     })
   }
 
-  return { newSecret, stepOf, newRecoveryCodes }
+  return { newSecret, seal, stepOf, newRecoveryCodes }
 }
