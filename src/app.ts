@@ -5,6 +5,7 @@ import { wrapSessionKey } from './crypto/row-wrap.ts'
 import { createChecks } from './domain/checks.ts'
 import { createCleanup } from './domain/cleanup.ts'
 import { createCounters } from './domain/counters.ts'
+import { createCredentials } from './domain/credentials.ts'
 import { createDevices } from './domain/devices.ts'
 import { createEvents, type Events } from './domain/events.ts'
 import { createImports } from './domain/imports.ts'
@@ -16,6 +17,11 @@ import { createLeases } from './domain/leases.ts'
 import { createLicenceKeys } from './domain/licence-keys.ts'
 import { createLicences } from './domain/licences.ts'
 import { createLimits, type Limits } from './domain/limits.ts'
+import { createLoginBackoff } from './domain/login-backoff.ts'
+import { createLoginChecks } from './domain/login-checks.ts'
+import { createLogins } from './domain/logins.ts'
+import { createOneTimeCodes } from './domain/one-time-codes.ts'
+import { createPasswords } from './domain/passwords.ts'
 import { createProducts, type Products } from './domain/products.ts'
 import { createRecognition, type Recognition } from './domain/recognition.ts'
 import { createAdmission } from './domain/sealed/admission.ts'
@@ -24,14 +30,22 @@ import { createEnvelopes } from './domain/sealed/envelopes.ts'
 import { createHandshakes } from './domain/sealed/handshakes.ts'
 import { createMachines } from './domain/sealed/machines.ts'
 import { createOperations } from './domain/sealed/operations.ts'
+import { createSessionEndings } from './domain/session-endings.ts'
+import { createSessionExpiry } from './domain/session-expiry.ts'
 import { createSessionKeys } from './domain/session-keys.ts'
+import { createSessionPolicies } from './domain/session-policies.ts'
+import { createSessions } from './domain/sessions.ts'
+import { createSetup } from './domain/setup.ts'
+import { createSignInMoves } from './domain/sign-in-moves.ts'
 import { createTokens } from './domain/tokens.ts'
+import { createUsers } from './domain/users.ts'
 import { SetupError } from './errors.ts'
 import type { Logger } from './log.ts'
 import { memoised } from './memo.ts'
 import { pooledRandom, type Random } from './random.ts'
 import { blockStore } from './store/blocks.ts'
 import { checkStore } from './store/checks.ts'
+import { openCountries } from './store/countries.ts'
 import { deviceStore } from './store/devices.ts'
 import { installCleanupEvent } from './store/engine/cleanup-event.ts'
 import type { Database } from './store/engine/database.ts'
@@ -60,8 +74,12 @@ import { openOldServer } from './store/old-server/open.ts'
 import { productStore } from './store/products.ts'
 import { currentKey, keysOf, type Ring } from './store/ring.ts'
 import { type SessionKeyStore, sessionKeyStore } from './store/session-keys.ts'
+import { sessionPolicyStore } from './store/session-policies.ts'
+import { sessionStore } from './store/sessions.ts'
 import { issuerOf, noteKeyChecks, pinger, readKeyChecks } from './store/settings.ts'
+import { signInStore } from './store/sign-ins.ts'
 import { tokenStore } from './store/tokens.ts'
+import { userStore } from './store/users.ts'
 
 /** What a test or an embedder may put in the place of the real thing. */
 export type Ports = { readonly logger: Logger; readonly clock?: Clock; readonly random?: Random }
@@ -233,7 +251,11 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
   const messages = messageStore(db)
   const keyPairs = createKeyPairs({ keyring })
   const keys = createKeys({ keyring, keyPairs })
-  const cleanup = createCleanup({ store: sessionKeyRows, messages, blocks, clock, onError })
+  const accounts = createAccounts(config, ports, db, { keyring, events, onError })
+  const cleanup = createCleanup({
+    store: sessionKeyRows,
+    ...{ messages, blocks, expiry: accounts.sessionExpiry, clock, onError },
+  })
   return {
     logger,
     clock,
@@ -252,6 +274,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
       ...{ sessionKeyTtlS: config.sessionKeyTtlS, events, clock, random },
     }),
     issuer,
+    ...accounts,
     ...createSealed(config, ports, db, identity, {
       ...{ sessionKeyRows, messages, keyPairs, products, recognition, limits, events, onError },
     }),
@@ -272,8 +295,59 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
     ping: pinger(db),
     close: async () => {
       await events.close().catch(onError)
+      await accounts.sessions.close().catch(onError)
       await db.close()
     },
+  }
+}
+
+type AccountNeeds = {
+  readonly keyring: Keyring
+  readonly events: Events
+  readonly onError: (error: unknown) => void
+}
+
+/** Those who sign in, and their sessions. */
+function createAccounts(
+  config: Config,
+  { clock, random }: Required<Ports>,
+  db: Database,
+  { keyring, events, onError }: AccountNeeds,
+) {
+  const userRows = userStore(db)
+  const signIns = signInStore(db)
+  const sessionRows = sessionStore(db)
+  const onTold = () => {}
+  const sessions = createSessions({ store: sessionRows, events, clock, onTold, onError })
+  const passwords = createPasswords({
+    cost: { memoryKib: config.argon2MemoryKib, passes: config.argon2Passes, lanes: config.argon2Lanes },
+    ...{ minLength: config.passwordMinLength, random },
+  })
+  const users = createUsers({ store: userRows, passwords, sessions, events, clock, random })
+  const codes = createOneTimeCodes({ keyring, clock, random })
+  const sessionPolicies = createSessionPolicies({ store: sessionPolicyStore(db), events, clock })
+  const terms = {
+    user: { idleS: config.sessionIdleS, maxS: config.sessionMaxS },
+    operator: { idleS: config.operatorSessionIdleS, maxS: config.operatorSessionMaxS },
+  }
+  const backoff = createLoginBackoff({
+    ...{ workers: config.workers, isOff: config.rateLimitPerMinute === 0, clock },
+  })
+  const checks = createLoginChecks({ store: userRows, passwords, codes, backoff, events, clock })
+  const sessionExpiry = createSessionExpiry({
+    ...{ store: sessionRows, signIns, sessions, historyDays: config.sessionHistoryDays, clock, onError },
+  })
+  return {
+    ...{ users, sessions, sessionPolicies, sessionExpiry },
+    sessionEndings: createSessionEndings({ store: sessionRows, signIns, sessions, events, clock }),
+    credentials: createCredentials({ store: userRows, users, checks, codes }),
+    setup: createSetup({ store: userRows, users, clock, random }),
+    logins: createLogins({
+      ...{ signIns, users, policies: sessionPolicies, sessions, checks, clock },
+      moveOf: createSignInMoves({ sessions, events, terms, random }),
+      onAsked: sessionExpiry.endOverdueAt,
+    }),
+    countryOf: openCountries(config.countryDatabase),
   }
 }
 

@@ -113,12 +113,15 @@ export type ErrorCode = keyof typeof ERRORS
 export class AppError extends Error {
   readonly code: ErrorCode
   readonly detail: string | undefined
+  /** In how many seconds the same may be tried again, where that is known. */
+  readonly retryAfterS: number | undefined
 
-  constructor(code: ErrorCode, options: { detail?: string; cause?: unknown } = {}) {
+  constructor(code: ErrorCode, options: { detail?: string; cause?: unknown; retryAfterS?: number } = {}) {
     super(ERRORS[code][1], { cause: options.cause })
     this.name = 'AppError'
     this.code = code
     this.detail = options.detail
+    this.retryAfterS = options.retryAfterS
   }
 
   get status(): number {

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { BlockStore } from '../store/blocks.ts'
 import type { MessageStore } from '../store/messages.ts'
 import type { SessionKeyStore } from '../store/session-keys.ts'
+import type { SessionExpiry } from './session-expiry.ts'
 
 const EVERY_MS = 60_000
 const BATCH_ROWS = 5000
@@ -15,16 +16,17 @@ export type Cleanup = ReturnType<typeof createCleanup>
 
 /**
  * Removes session keys and messages that are long over, wherever no EVENT of the database does it, blocks that have
- * ended, and answers that nobody asks for again.
+ * ended, answers that nobody asks for again, and what became of users' sessions longer ago than history is kept.
  */
 export function createCleanup(deps: {
   store: SessionKeyStore
   messages: MessageStore
   blocks: BlockStore
+  expiry: SessionExpiry
   clock: Clock
   onError: (error: unknown) => void
 }) {
-  const { store, messages, blocks, clock, onError } = deps
+  const { store, messages, blocks, expiry, clock, onError } = deps
   let running: Promise<unknown> = Promise.resolve()
   let isStopped = false
 
@@ -52,6 +54,8 @@ export function createCleanup(deps: {
       running = (async () => {
         await blocks.removeEnded(clock())
         await messages.removeIdempotent(clock() - IDEMPOTENT_MS)
+        await expiry.endOverdue()
+        await expiry.removeHistory()
         if (!(await store.hasLivingEvent())) await run()
       })().catch(onError)
     }, EVERY_MS).unref()

@@ -56,6 +56,7 @@ export type RefusalType =
   | 'excess_rate_limit_exceeded'
   | 'authn_token_refused'
   | 'authn_login_fail'
+  | 'authn_login_lock'
   | 'input_validation_fail'
 
 /** Who did it, as the record names him: `client`, `cli:<login>`, `token:<id>` or `user:<id>`. */

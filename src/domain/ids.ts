@@ -32,6 +32,14 @@ export function newEventId(ms: number, random: Random): string {
   return eventIdPrefix(ms) + toCrockford(random(RANDOM_BYTES))
 }
 
+const NUMBERED_SINCE_MS = Date.UTC(2024, 0, 1)
+const NUMBERS_A_MS = 4096
+
+/** A number below 2^53, as older clients want ids to be: it grows with time; its last 12 bits are random. */
+export function newNumericId(ms: number, random: Random): number {
+  return (ms - NUMBERED_SINCE_MS) * NUMBERS_A_MS + (random(2).readUInt16BE() % NUMBERS_A_MS)
+}
+
 /** 16 symbols, 80 random bits: names one request in the log. */
 export function newRequestId(random: Random): string {
   return toCrockford(random(RANDOM_BYTES))

@@ -12,11 +12,12 @@ const LIMITS = {
   maintenance: 255,
   status1Text: 1024,
   tokenName: 64,
+  fullName: 255,
 } as const
 
 /** Names are printed on terminals, where a control character could pretend to be something else. */
-const ONE_LINE = new Set(['name', 'customer', 'reason', 'tokenName'])
-const REQUIRED = new Set(['name', 'customer', 'tokenName'])
+const ONE_LINE = new Set(['name', 'customer', 'reason', 'tokenName', 'fullName'])
+const REQUIRED = new Set(['name', 'customer', 'tokenName', 'fullName'])
 
 /**
  * Refuses texts that the columns could not hold, before anything is written.

@@ -1,5 +1,13 @@
 import type { Account, AtLimit } from './accounts.ts'
-import { type Database, DuplicateKeyError, insertMany, type Row, type Session } from './engine/database.ts'
+import {
+  type Database,
+  DuplicateKeyError,
+  insertMany,
+  type Row,
+  type Session,
+  type Statement,
+  upsert,
+} from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
 import { endSessions, openSessionsOf, type SessionEnd, type SessionRow } from './session-rows.ts'
 
@@ -24,14 +32,31 @@ export type UserChange = Partial<
   >
 >
 
+/** What the first superadmin is made with, once and before its time: SHA-256 in hex. */
+export type SetupCode = { readonly hash: string; readonly atMs: number }
+
+const SETUP_CODE = 'setup-code'
+
 export type UserStore = {
   /** @returns `false` when somebody has this email already. */
   create(user: User, event: EventRow): Promise<boolean>
+  /** Creates the first superadmin and uses up the set-up code. @returns `false` when the code is not the one that waits. */
+  createFirst(user: User, event: EventRow, code: SetupCode): Promise<boolean>
+  /** Puts a set-up code in the place of the one before. */
+  setSetupCode(code: SetupCode): Promise<void>
   find(id: number): Promise<User | null>
   findByEmail(email: string): Promise<User | null>
   list(): Promise<User[]>
   /** Whether there is a superadmin who may sign in. */
   hasSuperadmin(): Promise<boolean>
+  /** Takes the code of a time step, unless one of it or of a later one was taken. */
+  takeTotpStep(id: number, step: number): Promise<boolean>
+  /** Uses up a recovery code. @returns `false` when there is none like it. */
+  useRecoveryCode(id: number, codeHash: string, atMs: number, event: EventRow): Promise<boolean>
+  /** Puts recovery codes in the place of those that were. */
+  setRecoveryCodes(id: number, codeHashes: readonly string[]): Promise<void>
+  /** Puts a hash of the same password in the place of another, unless that has changed. */
+  replaceHash(id: number, before: string, after: string): Promise<void>
   /**
    * Changes a user, and ends such of his sessions as `endsOf` names, in one transaction.
    * @returns the sessions that ended, or `null` when there is no such user.
@@ -73,6 +98,11 @@ function toColumns(change: UserChange): Row {
   return Object.fromEntries(values)
 }
 
+function insertUser(user: User): Statement {
+  const row: Row = { ...toColumns(user), logins: 0 }
+  return insertMany('kunci_users', Object.keys(row), [Object.values(row)])
+}
+
 async function changeUser(
   tx: Session,
   id: number,
@@ -96,22 +126,63 @@ export function userStore(db: Database): UserStore {
 
   return {
     create: async (user, event) => {
-      const row: Row = { ...toColumns(user), logins: 0 }
       try {
-        await db.batch([
-          insertMany('kunci_users', Object.keys(row), [Object.values(row)]),
-          insertEvents([event]),
-        ])
+        await db.batch([insertUser(user), insertEvents([event])])
         return true
       } catch (error) {
         if (error instanceof DuplicateKeyError) return false
         throw error
       }
     },
+    createFirst: (user, event, { hash, atMs }) =>
+      db.transaction(async (tx) => {
+        // Used up with the same stroke: of two who come with one code the second finds none.
+        const sql = 'DELETE FROM kunci_settings WHERE name = ? AND value = ? AND updated_at_ms > ?'
+        if ((await tx.run(sql, [SETUP_CODE, hash, atMs])) !== 1) return false
+        const [known] = await tx.all("SELECT id FROM kunci_users WHERE role = 'superadmin' AND is_active = 1")
+        if (known !== undefined) return false
+        await tx.run(...insertUser(user))
+        await tx.run(...insertEvents([event]))
+        return true
+      }),
+    setSetupCode: ({ hash, atMs }) => {
+      const row = { name: SETUP_CODE, value: hash, updated_at_ms: atMs }
+      const rule = { key: 'name', set: ['value', 'updated_at_ms'] }
+      return db.run(...upsert(db.dialect, 'kunci_settings', row, rule)).then(() => undefined)
+    },
     find: (id) => findBy('id = ?', id),
     findByEmail: (email) => findBy('email = ?', email),
     list: async () => (await db.all(`${select} ORDER BY email`)).map(fromColumns),
     hasSuperadmin: async () => (await findBy('is_active = 1 AND role = ?', 'superadmin')) !== null,
+    takeTotpStep: async (id, step) => {
+      const sql = 'UPDATE kunci_users SET totp_step = ? WHERE id = ? AND (totp_step IS NULL OR totp_step < ?)'
+      return (await db.run(sql, [step, id, step])) === 1
+    },
+    useRecoveryCode: (id, codeHash, atMs, event) =>
+      db.transaction(async (tx) => {
+        const sql = `UPDATE kunci_recovery_codes SET used_at_ms = ?
+          WHERE user_id = ? AND code_hash = ? AND used_at_ms IS NULL`
+        const isUsed = (await tx.run(sql, [atMs, id, codeHash])) === 1
+        if (isUsed) await tx.run(...insertEvents([event]))
+        return isUsed
+      }),
+    setRecoveryCodes: (id, codeHashes) =>
+      db.batch([
+        ['DELETE FROM kunci_recovery_codes WHERE user_id = ?', [id]],
+        ...(codeHashes.length === 0
+          ? []
+          : [
+              insertMany(
+                'kunci_recovery_codes',
+                ['user_id', 'code_hash'],
+                codeHashes.map((hash) => [id, hash]),
+              ),
+            ]),
+      ]),
+    replaceHash: async (id, before, after) => {
+      const sql = 'UPDATE kunci_users SET password_hash = ? WHERE id = ? AND password_hash = ?'
+      await db.run(sql, [after, id, before])
+    },
     change: (id, change, atMs, event, endsOf = () => []) =>
       db.transaction(async (tx) => {
         const ended = await changeUser(tx, id, { ...toColumns(change), updated_at_ms: atMs }, endsOf)

@@ -1,0 +1,86 @@
+import type { Clock } from '../clock.ts'
+import { AppError } from '../errors.ts'
+import type { User, UserStore } from '../store/users.ts'
+import { normalEmail } from './emails.ts'
+import type { Events } from './events.ts'
+import type { LoginBackoff } from './login-backoff.ts'
+import { type OneTimeCodes, recoveryCodeHash } from './one-time-codes.ts'
+import type { Passwords } from './passwords.ts'
+import { userActor } from './sessions.ts'
+
+const TOTP_CODE = /^\d{3} ?\d{3}$/
+
+export type LoginChecks = ReturnType<typeof createLoginChecks>
+
+/** Who somebody is: by email, password and, where he wants it so, a one-time code. */
+export function createLoginChecks(deps: {
+  store: UserStore
+  passwords: Passwords
+  codes: OneTimeCodes
+  backoff: LoginBackoff
+  events: Events
+  clock: Clock
+}) {
+  const { store, passwords, codes, backoff, events, clock } = deps
+
+  function requireNoWait(email: string, address: string): void {
+    const waitMs = backoff.waitMs(email, address)
+    if (waitMs > 0) throw new AppError('too_many_requests', { retryAfterS: Math.ceil(waitMs / 1000) })
+  }
+
+  function fail(email: string, address: string): AppError {
+    events.refuse('authn_login_fail', address)
+    if (backoff.countFailure(email, address)) events.refuse('authn_login_lock', address)
+    return new AppError('invalid_credentials')
+  }
+
+  /** Takes a code, and no other time the same one. */
+  async function takesCode(user: User, code: string, address: string): Promise<boolean> {
+    if (user.totpSecret === null) return true
+    if (!TOTP_CODE.test(code)) {
+      const event = events.build('authn_recovery_code_used', userActor(user, address), {
+        detail: { user_id: user.id },
+      })
+      return store.useRecoveryCode(user.id, recoveryCodeHash(code), clock(), event)
+    }
+    const step = codes.stepOf(user, user.totpSecret, code)
+    return step !== null && (await store.takeTotpStep(user.id, step))
+  }
+
+  /** A hash that was made with less than is asked for now is made anew: only now is the password at hand. */
+  async function rehash(user: User, password: string): Promise<void> {
+    if (user.passwordHash === null || !passwords.isOutdated(user.passwordHash)) return
+    await store.replaceHash(user.id, user.passwordHash, await passwords.hash(password))
+  }
+
+  /**
+   * The active user whose password this is.
+   * @throws {AppError} `invalid_credentials`, alike in text and time for a wrong email, a wrong password and a user who is
+   *   disabled; `too_many_requests` for who failed too often and did not wait; `server_busy`.
+   */
+  async function byPassword(text: string, password: string, address: string): Promise<User> {
+    const email = normalEmail(text) ?? ''
+    requireNoWait(email, address)
+    const user = await store.findByEmail(email)
+    const isRight = await passwords.isRight(password, user?.passwordHash ?? null)
+    // Others of the same moment may have failed meanwhile: many guesses at once are worth no more than one by one.
+    requireNoWait(email, address)
+    if (user === null || !isRight || !user.isActive) throw fail(email, address)
+    return user
+  }
+
+  /** @throws {AppError} as {@link byPassword}, also for a wrong code; `totp_required` where one is missing. */
+  async function identify(
+    { email, password, code }: { email: string; password: string; code: string | undefined },
+    address: string,
+  ): Promise<User> {
+    const user = await byPassword(email, password, address)
+    if (user.totpSecret !== null && code === undefined) throw new AppError('totp_required')
+    if (!(await takesCode(user, code ?? '', address))) throw fail(user.email, address)
+    backoff.clear(user.email, address)
+    await rehash(user, password)
+    return user
+  }
+
+  return { byPassword, identify }
+}

@@ -1,0 +1,54 @@
+import type { Clock } from '../clock.ts'
+import type { SessionStore } from '../store/sessions.ts'
+import type { SignInStore } from '../store/sign-ins.ts'
+import { overReason } from './session-policy.ts'
+import type { Sessions } from './sessions.ts'
+
+const OVERDUE_BATCH = 500
+const HISTORY_BATCH = 5000
+const DAY_MS = 24 * 60 * 60_000
+const SERVER = { name: 'server' }
+
+export type SessionExpiry = ReturnType<typeof createSessionExpiry>
+
+/** What becomes of sessions that nobody ends. They are worth nothing from their time on; here that is written down. */
+export function createSessionExpiry(deps: {
+  store: SessionStore
+  signIns: SignInStore
+  sessions: Sessions
+  historyDays: number
+  clock: Clock
+  onError: (error: unknown) => void
+}) {
+  const { store, signIns, sessions, historyDays, clock, onError } = deps
+
+  /** Writes down the end of what has ended by itself. @returns how many there were. */
+  async function endOverdue(): Promise<number> {
+    for (let total = 0; ; ) {
+      const nowMs = clock()
+      const overdue = await store.listOverdue(nowMs, OVERDUE_BATCH)
+      const ends = overdue.map((session) => sessions.endOf(session, overReason(session, nowMs), SERVER))
+      total += (await sessions.write(ends)).length
+      if (overdue.length < OVERDUE_BATCH) return total
+    }
+  }
+
+  /** Removes sessions that ended longer ago than history is kept. */
+  async function removeHistory(): Promise<number> {
+    for (let total = 0; ; ) {
+      const removed = await store.removeEnded(clock() - historyDays * DAY_MS, HISTORY_BATCH)
+      total += removed
+      if (removed < HISTORY_BATCH) {
+        await signIns.removeTakeOvers(clock())
+        return total
+      }
+    }
+  }
+
+  /** Sees to it that what is over at a time near by is written down then, and not with the next round. */
+  function endOverdueAt(ms: number): void {
+    setTimeout(() => void endOverdue().catch(onError), Math.max(0, ms - clock())).unref()
+  }
+
+  return { endOverdue, endOverdueAt, removeHistory, countOverdue: () => store.countOverdue(clock()) }
+}
