@@ -3,15 +3,19 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
 import { addressKey } from '../domain/addresses.ts'
 import { supportCodeOf } from '../domain/ids.ts'
+import { isOperator, type SignedIn } from '../domain/sessions.ts'
 import { AppError } from '../errors.ts'
 import { LEGACY_ERROR } from '../wire.ts'
 import { refuse } from './errors.ts'
 import { useLegacyTokens } from './legacy-tokens.ts'
+import type { SessionTokens } from './session-tokens.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** The session a client's token names; set by the client door alone. */
     sessionId: string
+    /** Who asks, and by which session; set by the doors of users alone. */
+    signedIn: SignedIn
   }
 }
 
@@ -23,6 +27,13 @@ export function sessionMark(sessionId: string): string {
 /** The token in a request's Authorization, if there is one. */
 export function bearer({ headers }: FastifyRequest): string | undefined {
   return /^Bearer +(\S+)$/i.exec(headers.authorization ?? '')?.[1]
+}
+
+const USER_AGENT_MAX = 512
+
+/** What a client says it is, as far as it is kept. */
+export function userAgentOf({ headers }: FastifyRequest): string {
+  return (headers['user-agent'] ?? '').slice(0, USER_AGENT_MAX)
 }
 
 /** The legacy contract: its tokens, and a support code on every reply, refusals too. */
@@ -69,5 +80,31 @@ export function operatorDoor(door: FastifyInstance, app: App): void {
     if (!app.limits.allows('refused_token', addressKey(address))) throw new AppError('too_many_requests')
     reply.header('www-authenticate', 'Bearer')
     return refuse(request, reply, 'authentication_required')
+  })
+}
+
+/** Lets through who shows the token of a live session of his. */
+export function userDoor(door: FastifyInstance, app: App, tokens: SessionTokens): void {
+  door.decorateRequest('signedIn')
+  door.addHook('onRequest', async (request, reply) => {
+    const { address, headers } = request
+    const session = await tokens.sessionOf(bearer(request) ?? '')
+    const named = headers['x-session-id']
+    if (session === null || (named !== undefined && named !== session.sessionId)) {
+      app.events.refuse('authn_token_refused', address)
+      if (!app.limits.allows('refused_token', addressKey(address))) throw new AppError('too_many_requests')
+      reply.header('www-authenticate', 'Bearer')
+      return refuse(request, reply, 'sign_in_required')
+    }
+    request.signedIn = session
+    request.facts.session = sessionMark(session.sessionId)
+    app.sessions.touch(session, { ipAddress: address, userAgent: userAgentOf(request) })
+  })
+}
+
+/** Lets through, of those whom {@link userDoor} let through, admins and superadmins. */
+export function adminDoor(door: FastifyInstance): void {
+  door.addHook('onRequest', async (request, reply) => {
+    if (!isOperator(request.signedIn.user.role)) return refuse(request, reply, 'not_permitted')
   })
 }

@@ -23,7 +23,8 @@ function codeOf(error: unknown): ErrorCode {
   return BY_STATUS[(error as Partial<FastifyError>).statusCode ?? 500] ?? 'internal'
 }
 
-function bodyOf(code: ErrorCode, requestId: string) {
+/** The one shape of refusals. */
+export function refusalBody(code: ErrorCode, requestId: string) {
   return { status: 'error', code, message: ERRORS[code][1], request_id: requestId }
 }
 
@@ -36,7 +37,7 @@ export function refuse(request: FastifyRequest, reply: FastifyReply, code: Error
     .code(status)
     .type('application/json; charset=utf-8')
     .serializer(JSON.stringify)
-    .send(bodyOf(code, request.id))
+    .send(refusalBody(code, request.id))
 }
 
 /** One way out for everything that was thrown: a code and a safe text for the caller, the cause for the log alone. */
@@ -45,7 +46,10 @@ export function answerErrors(server: FastifyInstance, app: App): void {
     const code = codeOf(error)
     if (ERRORS[code][0] >= 500)
       app.logger.error({ event: 'request.failed', request_id: request.id, err: error })
-    if (error instanceof AppError) request.facts.detail = error.detail
+    if (error instanceof AppError) {
+      request.facts.detail = error.detail
+      if (error.retryAfterS !== undefined) reply.header('retry-after', error.retryAfterS)
+    }
     return refuse(request, reply, code)
   })
   server.setNotFoundHandler((request, reply) => refuse(request, reply, 'not_found'))
@@ -66,7 +70,7 @@ export function clientErrorAnswerer({ logger, random, counters }: App) {
     const status = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[error.code ?? ''] ?? 400
     const outcome = BY_STATUS[status] ?? 'invalid_request'
     const requestId = newRequestId(random)
-    const body = JSON.stringify(bodyOf(outcome, requestId))
+    const body = JSON.stringify(refusalBody(outcome, requestId))
     counters.add(outcome)
     const address = socket.remoteAddress ?? 'unknown'
     logger.info({ event: 'http.request', request_id: requestId, route: 'unknown', status, address, outcome })

@@ -11,17 +11,21 @@ import { SetupError } from '../errors.ts'
 import { loadTls, type TlsPaths } from '../tls.ts'
 import { VERSION } from '../version.ts'
 import { closeGently } from './closing.ts'
-import { clientDoor, legacyDoor, operatorDoor } from './doors.ts'
+import { adminDoor, clientDoor, legacyDoor, operatorDoor, userDoor } from './doors.ts'
 import { answerErrors, clientErrorAnswerer, frameworkErrorAnswerer } from './errors.ts'
 import { pageHeaders } from './headers.ts'
 import { followRequests, type Requests, trackRequests } from './request-context.ts'
+import { accountRoutes } from './routes/account.ts'
+import { authRoutes } from './routes/auth.ts'
 import { eventRoutes } from './routes/events.ts'
 import { healthRoutes } from './routes/health.ts'
 import { licenceRoutes } from './routes/licences.ts'
 import { sealedRoutes } from './routes/sealed.ts'
 import { sessionKeyRoutes } from './routes/session-keys.ts'
+import { sessionRoutes, userSessionRoutes } from './routes/sessions.ts'
 import { wellKnownRoutes } from './routes/well-known.ts'
 import { sealedAnswers } from './sealed.ts'
+import { createSessionTokens } from './session-tokens.ts'
 import { watchTls } from './tls.ts'
 
 const BODY_MAX_BYTES = 16 * 1024
@@ -79,6 +83,7 @@ async function describe(server: FastifyInstance, { config }: App): Promise<void>
       components: {
         securitySchemes: {
           session: { type: 'http', scheme: 'bearer', description: 'The session_token of the hand-out.' },
+          user: { type: 'http', scheme: 'bearer', description: 'The token of `POST /api/auth/login`.' },
           operator: { type: 'http', scheme: 'bearer', description: 'A token of `kunci tokens create`.' },
         },
       },
@@ -102,13 +107,24 @@ export async function createServer(app: App): Promise<FastifyInstance> {
   await server.register(wellKnownRoutes(app))
   const sealed = sealedAnswers(app)
   await server.register(sealedRoutes(app, sealed), { prefix: '/v1' })
-  // Three doors. Who stands behind one has passed its guard; a route cannot forget it.
+  // Doors. Who stands behind one has passed its guard; a route cannot forget it.
   await server.register(async (door) => {
     await legacyDoor(door, app)
     await door.register(sessionKeyRoutes(app, sealed), { prefix: '/api' })
     await door.register(async (guarded) => {
       clientDoor(guarded, app)
       await guarded.register(licenceRoutes(app, sealed), { prefix: '/api' })
+    })
+  })
+  const sessionTokens = createSessionTokens(app)
+  await server.register(authRoutes(app, sessionTokens), { prefix: '/api' })
+  await server.register(async (guarded) => {
+    userDoor(guarded, app, sessionTokens)
+    await guarded.register(accountRoutes(app), { prefix: '/api' })
+    await guarded.register(sessionRoutes(app), { prefix: '/api' })
+    await guarded.register(async (inner) => {
+      adminDoor(inner)
+      await inner.register(userSessionRoutes(app), { prefix: '/api/user-sessions' })
     })
   })
   await server.register(async (guarded) => {
