@@ -16,8 +16,10 @@ import { licenceCommands } from './commands/licences.ts'
 import { migrateCommands } from './commands/migrate.ts'
 import { productCommands } from './commands/products.ts'
 import { serveCommands } from './commands/serve.ts'
+import { sessionCommands } from './commands/sessions.ts'
 import { tlsCommands } from './commands/tls-command.ts'
 import { tokenCommands } from './commands/tokens.ts'
+import { userCommands } from './commands/users.ts'
 import { EXIT, failureOf, failureText } from './failure.ts'
 import { commandHelp, didYouMean, groupHelp } from './help.ts'
 import { jsonText } from './output.ts'
@@ -32,6 +34,8 @@ export const COMMANDS: readonly Command[] = [
   ...licenceCommands,
   ...deviceCommands,
   ...eventCommands,
+  ...userCommands,
+  ...sessionCommands,
   ...tokenCommands,
   ...keyCommands,
   ...importCommands,

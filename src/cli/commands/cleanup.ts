@@ -13,4 +13,29 @@ const sessionKeys = command({
     }),
 })
 
-export const cleanupCommands = [sessionKeys]
+const userSessions = command({
+  path: ['cleanup', 'user-sessions'],
+  summary:
+    "Writes down the end of users' sessions that are over, and removes old history; the server does it each minute.",
+  options: { 'dry-run': { doc: 'Says how many are over, and changes nothing.' } },
+  positionals: [],
+  example: 'kunci cleanup user-sessions --dry-run',
+  run: ({ args, withApp }) =>
+    withApp(async ({ sessionExpiry }) => {
+      if (args['dry-run']) {
+        const overdue = await sessionExpiry.countOverdue()
+        return {
+          data: { overdue, ended: 0, removed: 0 },
+          text: `Sessions that are over: ${overdue}. Nothing was changed.`,
+        }
+      }
+      const ended = await sessionExpiry.endOverdue()
+      const removed = await sessionExpiry.removeHistory()
+      return {
+        data: { overdue: ended, ended, removed },
+        text: `Sessions ended: ${ended}. Removed from the history: ${removed}.`,
+      }
+    }),
+})
+
+export const cleanupCommands = [sessionKeys, userSessions]

@@ -9,6 +9,7 @@ import { countLeftOut, countsOf, findingView, type Groups, grouped, groupsText }
 import { openReport } from '../import-report-file.ts'
 import { jsonText } from '../output.ts'
 import { showProgress } from '../progress.ts'
+import { readStdin } from '../stdin.ts'
 
 const FROM_STDIN = '-'
 
@@ -17,11 +18,10 @@ function asUndated(text: string): string {
   throw new Error(`must be never or a date such as 2030-12-31, not "${text}"`)
 }
 
-async function urlFrom({ stdin }: Streams): Promise<string> {
-  const chunks: string[] = []
-  for await (const chunk of stdin ?? []) chunks.push(Buffer.from(chunk).toString('utf8'))
+async function urlFrom(streams: Streams): Promise<string> {
+  const text = await readStdin(streams)
   try {
-    return asMysqlUrl(chunks.join('').trim())
+    return asMysqlUrl(text.trim())
   } catch (error) {
     throw new AppError('invalid_argument', {
       detail: `what stdin gave --from-mysql ${(error as Error).message}`,

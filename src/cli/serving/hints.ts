@@ -34,3 +34,11 @@ There is no product yet. To see a licence check, paste this into another termina
   ${clientCommand(local, app.config)}
 `
 }
+
+/** How the first superadmin comes to be. On stderr and not in the log, which others may read. */
+export async function setupHint({ setup }: App, url: string): Promise<string> {
+  const code = await setup.newCode()
+  if (code === null) return ''
+  return `\nThere is no superadmin yet. Run "kunci users create --role superadmin …", or within an hour and once:
+  POST ${localUrl(url)}/api/setup {"code":"${code}","email":"…","fullName":"…","password":"…"}\n`
+}
