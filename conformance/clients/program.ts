@@ -21,6 +21,12 @@ function findInPath(program: string): string | undefined {
   return directories.map((directory) => join(directory, program)).find((file) => existsSync(file))
 }
 
+/**
+ * Where libfaketime takes the C library for one that waits for ever by the monotonic clock, it has every such wait end
+ * at once instead: each time-out of the JVM and of Mono would be over before it began.
+ */
+const PATIENCE = { FAKETIME_FORCE_MONOTONIC_FIX: '0' }
+
 /** Puts libfaketime's command in front. The monotonic clock stays as it is, or no time-out would be the same. */
 function withClock(words: readonly string[], offsetS: number): string[] | null {
   if (offsetS === 0) return [...words]
@@ -48,7 +54,7 @@ async function runToEnd(
   given: NodeJS.ProcessEnv,
   signal: AbortSignal,
 ): Promise<Ended> {
-  const env = { KUNCI_RETRY_MS: SHORT_WAITS, ...given }
+  const env = { KUNCI_RETRY_MS: SHORT_WAITS, ...PATIENCE, ...given }
   // A group of its own, as what faketime or a build tool has started must end with it.
   const child = spawnGuarded(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   child.ref()

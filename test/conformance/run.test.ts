@@ -7,8 +7,11 @@ import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { readArguments } from '../../conformance/arguments.ts'
+import { programClient } from '../../conformance/index.ts'
+import { newCustomer, newVendor } from '../../conformance/parties.ts'
 import { scratchDirectory } from '../support/children.ts'
 import { findFaketime } from '../support/faketime.ts'
+import { findJava } from '../support/languages.ts'
 import { clientWith, SOUND } from './sound-client.ts'
 
 const fileOf = (path: string) => fileURLToPath(new URL(path, import.meta.url))
@@ -127,6 +130,32 @@ t.test('the clock of a program is moved, and one that believes it fails', { skip
   t.match(flawed.stdout, '✘ moved_clock: ahead: unavailable instead of allowed')
   const sound = await run(['--exec', PROGRAM, '--suite', 'S1', '--only', 'moved_clock'])
   t.equal(sound.code, 0, sound.stdout)
+})
+
+t.test('a program whose clock is moved waits as long as it means to', { skip: noFaketime }, async (t) => {
+  const file = join(scratchDirectory(), 'Patient.java')
+  // Java waits as Mono does: by a condition variable and the monotonic clock.
+  writeFileSync(
+    file,
+    `class Patient {
+      public static synchronized void main(String[] options) throws Exception {
+        long start = System.nanoTime();
+        Patient.class.wait(300);
+        System.out.println(System.currentTimeMillis() + " " + (System.nanoTime() - start));
+        System.out.println("{\\"outcome\\":\\"allowed\\"}");
+      }
+    }`,
+  )
+  const patient = programClient([findJava() ?? 'java', file])
+  for (const days of [365, -365]) {
+    const run = { case: '', state: '', serverUrl: '', suite: 'S2', clockOffsetS: days * 86_400 } as const
+    const everybody = { pins: newVendor().pins, ...newCustomer() }
+    const { outcome, said = '' } = await patient({ ...run, ...everybody }, AbortSignal.timeout(60_000))
+    const [nowMs = 0, waitedNs = 0] = said.split(/\s/).map(Number)
+    t.equal(outcome, 'allowed', said)
+    t.equal(Math.round((nowMs - Date.now()) / 86_400_000), days)
+    t.ok(waitedNs >= 300e6, said)
+  }
 })
 
 t.test('where faketime is missing the row is not played, and the report says so', async (t) => {
