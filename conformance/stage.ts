@@ -48,10 +48,18 @@ async function ask(client: Client, run: Run, limitMs: number): Promise<Answer> {
 
 type Played = { readonly answer: Answer; readonly exchanges: readonly Exchange[] }
 
-function complaintIn(exchanges: readonly Exchange[]): string {
+/** The end of what a program said, its reason among it. The report has a line for it all. */
+const SAID_CHARS = 500
+
+/** What server and client have said about a run that went wrong. */
+function cluesIn({ answer, exchanges }: Played): string {
   const complaints = exchanges.map(({ reply }) => (typeof reply === 'function' ? undefined : reply.complaint))
   const last = complaints.findLast((complaint) => complaint !== undefined)
-  return last === undefined ? '' : `; the server minded: ${last}`
+  const said = answer.said?.trim().replace(/\s*\n/g, ' | ')
+  return [
+    last === undefined ? '' : `; the server minded: ${last}`,
+    said ? `; it said: ${said.slice(-SAID_CHARS)}` : '',
+  ].join('')
 }
 
 function isSealedReply({ request, reply }: Exchange): boolean {
@@ -59,11 +67,11 @@ function isSealedReply({ request, reply }: Exchange): boolean {
 }
 
 /** @throws {Flaw} where the client did not come to the expected outcome. */
-function demand(expected: Outcome, way: string, { answer, exchanges }: Played): void {
-  const { outcome, note } = answer
+function demand(expected: Outcome, way: string, played: Played): void {
+  const { outcome, note } = played.answer
   if (outcome === expected) return
   if (!isOutcome(outcome)) throw new Flaw(outcome, `${way}: ${note ?? outcome}`)
-  throw new Flaw(outcome, `${way}: ${outcome} instead of ${expected}${complaintIn(exchanges)}`)
+  throw new Flaw(outcome, `${way}: ${outcome} instead of ${expected}${cluesIn(played)}`)
 }
 
 type Tell = (way: string) => void
@@ -95,7 +103,7 @@ async function perform(theatre: Theatre, attack: Attack, tell: Tell): Promise<vo
   if (honest.answer.outcome !== 'allowed') {
     const { outcome, note } = honest.answer
     const why = note === undefined ? '' : ` (${note})`
-    throw new Flaw('no honest run', `the honest run before: ${outcome}${why}${complaintIn(honest.exchanges)}`)
+    throw new Flaw('no honest run', `the honest run before: ${outcome}${why}${cluesIn(honest)}`)
   }
   if (!honest.exchanges.some(isSealedReply))
     throw new Flaw('no honest run', 'the honest run before: allowed, but the server was never asked')
