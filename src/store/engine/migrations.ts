@@ -5,11 +5,14 @@ import type { Database, Reader, Session } from './database.ts'
 import {
   actualColumns,
   actualUniqueKeys,
+  type Column,
+  columnAddedBy,
   expectedTables,
   hasIndex,
   type Migration,
   migrationsFor,
   type Table,
+  touchedTables,
 } from './schema.ts'
 
 type Applied = { name: string; checksum: string; finished_at_ms: number | null }
@@ -49,17 +52,27 @@ function stateOf(migration: Migration, applied: Applied | undefined): MigrationS
   return applied.checksum === migration.checksum ? 'applied' : 'changed'
 }
 
-function missingColumns(table: Table, columns: ReadonlySet<string>, dialect: Database['dialect']): Damage[] {
+/** SQLite takes a column back where a file of ours could add it, and no other. */
+function remedyFor(table: Table, { name, definition, keys, addedBy }: Column, dialect: Database['dialect']) {
+  if (dialect === 'sqlite' && addedBy === undefined) return advice('restore kunci.db from a backup')
+  const additions = [`${name} ${definition}`, ...keys].map((addition) => `ADD ${addition}`)
+  return sql(`ALTER TABLE ${table.name} ${additions.join(', ')};`)
+}
+
+/** @param isFinished whether a file is applied: the columns of one that is still to come are not missing. */
+function missingColumns(
+  table: Table,
+  columns: ReadonlySet<string>,
+  dialect: Database['dialect'],
+  isFinished: (migration: string) => boolean,
+): Damage[] {
   return table.columns
-    .filter((column) => !columns.has(column.name))
-    .map(({ name, definition, keys }) => {
-      const additions = [`${name} ${definition}`, ...keys].map((addition) => `ADD ${addition}`)
-      const remedy =
-        dialect === 'mysql'
-          ? sql(`ALTER TABLE ${table.name} ${additions.join(', ')};`)
-          : advice('restore kunci.db from a backup')
-      return { table: table.name, what: `${table.name}.${name} is missing`, remedy }
-    })
+    .filter(({ name, addedBy }) => !columns.has(name) && (addedBy === undefined || isFinished(addedBy)))
+    .map((column) => ({
+      table: table.name,
+      what: `${table.name}.${column.name} is missing`,
+      remedy: remedyFor(table, column, dialect),
+    }))
 }
 
 /** Of columns that are there; those of a missing one come back with it. */
@@ -90,6 +103,7 @@ export async function schemaStatus(session: Reader, dialect: Database['dialect']
   }))
   for (const name of applied.keys())
     if (!known.some((migration) => migration.name === name)) migrations.push({ name, state: 'unknown' })
+  const isFinished = (name: string) => typeof applied.get(name)?.finished_at_ms === 'number'
   const damage = expectedTables(dialect).flatMap((table) => {
     const columns = actual.get(table.name)
     if (!applied.has(table.migration)) return []
@@ -101,7 +115,10 @@ export async function schemaStatus(session: Reader, dialect: Database['dialect']
           remedy: command('kunci migrate'),
         },
       ]
-    return [...missingColumns(table, columns, dialect), ...missingUniqueKeys(table, columns, uniqueKeys)]
+    return [
+      ...missingColumns(table, columns, dialect, isFinished),
+      ...missingUniqueKeys(table, columns, uniqueKeys),
+    ]
   })
   return { migrations, damage }
 }
@@ -167,6 +184,8 @@ async function runFile(
   for (const statement of statements) {
     const [, index = '', table = ''] = /^CREATE INDEX (\w+) ON (\w+)/.exec(statement) ?? []
     if (index !== '' && (await hasIndex(session, dialect, table, index))) continue
+    const added = columnAddedBy(statement)
+    if (added !== null && (await actualColumns(session, dialect)).get(added.table)?.has(added.name)) continue
     await session.run(statement)
   }
 }
@@ -209,15 +228,12 @@ export async function migrate(db: Database, work: MigrationWork): Promise<string
     const foreign = status.migrations.filter(({ state }) => state === 'unknown' || state === 'changed')
     if (foreign.length > 0) requireWholeSchema(status)
     const actual = await actualColumns(session, db.dialect)
-    const maimed = new Set(
-      expectedTables(db.dialect)
-        .filter(({ name }) => !actual.has(name))
-        .map(({ migration }) => migration),
-    )
     const done: string[] = []
     for (const migration of migrationsFor(db.dialect)) {
       const state = status.migrations.find(({ name }) => name === migration.name)?.state
-      if (state === 'applied' && !maimed.has(migration.name)) continue
+      // A table that is made anew goes through all that later files did to it.
+      const isThere = touchedTables(migration).every((table) => actual.has(table))
+      if (state === 'applied' && isThere) continue
       await apply(session, db.dialect, migration, { clock: db.clock, work, known: state !== 'pending' })
       done.push(migration.name)
     }

@@ -15,6 +15,8 @@ const KEY_LINE = /^ {2}((?:PRIMARY|UNIQUE|KEY)\b.*\((\w+)\)),?$/gm
 const UNIQUE_LINE = /^ {2}(?:PRIMARY KEY|UNIQUE(?: KEY \w+)?) \(([^)]+)\),?$/gm
 
 const MODIFY = /^ALTER TABLE (\w+) MODIFY (\w+) (.+)$/
+const ADD_COLUMN = /^ALTER TABLE (\w+) ADD COLUMN (\w+) (.+)$/
+const TOUCHED_TABLE = /^(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) (\w+)/
 
 const INDEX_LINE = /^ {2}KEY (\w+) \(([^)]+)\),?$/gm
 const CREATE_INDEX = /^CREATE INDEX (\w+) ON (\w+) \(([^)]+)\)/
@@ -27,7 +29,13 @@ export type Migration = {
 
 /** `columns` as in `licence_id, id`. */
 export type Index = { readonly name: string; readonly columns: string }
-export type Column = { readonly name: string; readonly definition: string; readonly keys: readonly string[] }
+export type Column = {
+  readonly name: string
+  readonly definition: string
+  readonly keys: readonly string[]
+  /** The file that added it to a table of an earlier one. */
+  readonly addedBy?: string
+}
 export type Table = {
   readonly name: string
   readonly migration: string
@@ -84,6 +92,29 @@ function laterDefinitions(migrations: readonly Migration[]): ReadonlyMap<string,
   return new Map(found)
 }
 
+/** The tables that a file makes or changes. */
+export function touchedTables({ statements }: Migration): string[] {
+  return statements.flatMap((statement) => TOUCHED_TABLE.exec(statement)?.[1] ?? [])
+}
+
+/** What a statement adds to a table of an earlier file; `null` for any other statement. */
+export function columnAddedBy(
+  statement: string,
+): { readonly table: string; readonly name: string; readonly definition: string } | null {
+  const [, table, name, definition] = ADD_COLUMN.exec(statement) ?? []
+  return table && name && definition ? { table, name, definition } : null
+}
+
+function laterColumns(migrations: readonly Migration[], ofTable: string): Column[] {
+  return migrations.flatMap(({ name: addedBy, statements }) =>
+    statements.flatMap((statement) => {
+      const added = columnAddedBy(statement)
+      if (added?.table !== ofTable) return []
+      return [{ name: added.name, definition: added.definition, keys: [], addedBy }]
+    }),
+  )
+}
+
 /** The tables as the files make them. There each column and each key stands on a line of its own. */
 export function expectedTables(dialect: Database['dialect']): Table[] {
   const migrations = migrationsFor(dialect)
@@ -93,10 +124,14 @@ export function expectedTables(dialect: Database['dialect']): Table[] {
       const [, name] = CREATE_TABLE.exec(statement) ?? []
       if (name === undefined) return []
       const keys = [...statement.matchAll(KEY_LINE)].map(([, key = '', column = '']) => ({ key, column }))
-      const columns = [...statement.matchAll(COLUMN_LINE)].map(([, column = '', definition = '']) => ({
+      const first = [...statement.matchAll(COLUMN_LINE)].map(([, column = '', definition = '']) => ({
         name: column,
-        definition: later.get(`${name}.${column}`) ?? definition,
+        definition,
         keys: keys.filter((key) => key.column === column).map(({ key }) => key),
+      }))
+      const columns = [...first, ...laterColumns(migrations, name)].map((column) => ({
+        ...column,
+        definition: later.get(`${name}.${column.name}`) ?? column.definition,
       }))
       const uniqueKeys = [...statement.matchAll(UNIQUE_LINE)].map(([, key = '']) => key)
       return [{ name, migration, columns, uniqueKeys, indexes: indexesOf(name, statement, statements) }]
