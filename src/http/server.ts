@@ -10,6 +10,7 @@ import { newRequestId } from '../domain/ids.ts'
 import { SetupError } from '../errors.ts'
 import { loadTls, type TlsPaths } from '../tls.ts'
 import { VERSION } from '../version.ts'
+import { takeEmptyBodies } from './bodies.ts'
 import { closeGently } from './closing.ts'
 import { adminDoor, clientDoor, legacyDoor, operatorDoor, userDoor } from './doors.ts'
 import { answerErrors, clientErrorAnswerer, frameworkErrorAnswerer } from './errors.ts'
@@ -119,6 +120,7 @@ export async function createServer(app: App): Promise<FastifyInstance> {
   const sessionTokens = createSessionTokens(app)
   await server.register(authRoutes(app, sessionTokens), { prefix: '/api' })
   await server.register(async (guarded) => {
+    takeEmptyBodies(guarded)
     userDoor(guarded, app, sessionTokens)
     await guarded.register(accountRoutes(app), { prefix: '/api' })
     await guarded.register(sessionRoutes(app), { prefix: '/api' })
