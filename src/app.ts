@@ -195,6 +195,7 @@ export async function createApp(config: Config, ports: Ports) {
     return {
       config,
       createdKeys,
+      countryOf: await openCountries(config.countryDatabase),
       /** Of the legacy contract's tokens as they are now: the first signs, all verify. */
       legacySecrets: () => secretsOf(keyring['legacy-jwt']),
       keyWatch: createKeyWatch({
@@ -347,7 +348,6 @@ function createAccounts(
       moveOf: createSignInMoves({ sessions, events, terms, random }),
       onAsked: sessionExpiry.endOverdueAt,
     }),
-    countryOf: openCountries(config.countryDatabase),
   }
 }
 
