@@ -50,13 +50,13 @@ export function createLogins(deps: {
   ): Promise<LoginResult> {
     const { back, chosen } = come
     const admission = await sessions.changing(user.id, () =>
-      signIns.signIn(user.id, back === null ? null : takeOverHash(back), (house) => {
+      signIns.signIn(user, back === null ? null : takeOverHash(back), (house) => {
         const nowMs = clock()
         const verdict = decideSignIn(house, policy, { comesBack: back !== null, chosen, nowMs })
         return moveOf(verdict, user, client, back, nowMs)
       }),
     )
-    // Disabled a moment ago.
+    // Disabled, or given another password or role, since he proved who he is.
     if (admission === null) throw new AppError('invalid_credentials')
     if (admission.verdict.kind === 'ask') onAsked(admission.verdict.untilMs)
     return resultOf(admission, user)

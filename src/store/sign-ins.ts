@@ -7,6 +7,7 @@ import {
   type SessionRow,
 } from './session-rows.ts'
 import { insertStreamed, type StreamedEvent } from './stream.ts'
+import type { User } from './users.ts'
 
 /** What a sign-in that met a full house may come back with. */
 export type TakeOver = {
@@ -37,10 +38,10 @@ export type Move = {
 export type SignInStore = {
   /**
    * Lets the sign-ins of one user take turns: what `decide` makes of those who are signed in is committed before the next
-   * one looks. @returns `null` when there is no such user, or he may not sign in.
+   * one looks. @returns `null` when the user was changed since he was read, so that what he proved may not count any more.
    */
   signIn<M extends Move>(
-    userId: number,
+    user: Pick<User, 'id' | 'updatedAtMs'>,
     takeOverHash: string | null,
     decide: (house: House) => M,
   ): Promise<M | null>
@@ -118,11 +119,12 @@ async function keepSession(
 
 export function signInStore(db: Database): SignInStore {
   return {
-    signIn: (userId, takeOverHash, decide) =>
+    signIn: ({ id: userId, updatedAtMs }, takeOverHash, decide) =>
       db.transaction(async (tx) => {
         // Written first: a read would let two of them look before either has moved, and a lock holds on one node alone.
-        const turn = 'UPDATE kunci_users SET logins = logins + 1 WHERE id = ? AND is_active = 1'
-        if ((await tx.run(turn, [userId])) !== 1) return null
+        const turn =
+          'UPDATE kunci_users SET logins = logins + 1 WHERE id = ? AND is_active = 1 AND updated_at_ms = ?'
+        if ((await tx.run(turn, [userId, updatedAtMs])) !== 1) return null
         const sessions = await openSessionsOf(tx, userId)
         const move = decide({ sessions, takeOver: await takeOverOf(tx, userId, takeOverHash) })
         await makeMove(tx, move, takeOverHash)
