@@ -31,6 +31,11 @@ export async function freePort(): Promise<number> {
   throw new Error('No free TCP port found')
 }
 
+/** What was said on stderr beside the way to the first superadmin, which every new server tells. */
+export function complaints(stderr: readonly string[]): string[] {
+  return stderr.filter((line) => line !== '' && !/no superadmin yet|\/api\/setup /.test(line))
+}
+
 export type Exit = { readonly code: number | null; readonly signal: NodeJS.Signals | null }
 
 type Env = Readonly<Record<string, string>>
