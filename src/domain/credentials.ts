@@ -46,9 +46,11 @@ export function createCredentials(deps: {
     const totpStep = totpSecret === null ? null : codes.stepOf(user, totpSecret, code)
     if (totpStep === null) throw new AppError('totp_invalid')
     const recoveryCodes = codes.newRecoveryCodes()
-    await store.setRecoveryCodes(user.id, recoveryCodes.map(recoveryCodeHash))
     const told = { type: 'authn_totp_changed', detail: { is_on: true } } as const
-    await users.change(userActor(user, owner.address), user, { totpSecret, totpStep }, told)
+    await users.change(userActor(user, owner.address), user, { totpSecret, totpStep }, told, {
+      since: user,
+      recoveryCodes: recoveryCodes.map(recoveryCodeHash),
+    })
     return recoveryCodes
   }
 
@@ -56,7 +58,7 @@ export function createCredentials(deps: {
   async function dropTotp(owner: Owner, password: string): Promise<void> {
     const user = await confirmed(owner, password)
     if (user.totpSecret === null) throw new AppError('totp_state')
-    await users.dropTotp(userActor(user, owner.address), user)
+    await users.dropTotp(userActor(user, owner.address), user, { since: user })
   }
 
   /** @throws {AppError} `invalid_credentials`, or what is wrong with the new password. Other sessions of the user end. */

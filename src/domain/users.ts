@@ -2,7 +2,8 @@ import type { Clock } from '../clock.ts'
 import { AppError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import type { Account, AtLimit, Role } from '../store/accounts.ts'
-import type { User, UserChange, UserStore } from '../store/users.ts'
+import type { SessionRow } from '../store/session-rows.ts'
+import type { User, UserChange, UserStep, UserStore } from '../store/users.ts'
 import { normalEmail } from './emails.ts'
 import type { Actor, Events, EventType } from './events.ts'
 import { newNumericId } from './ids.ts'
@@ -36,6 +37,11 @@ export function requireEmail(text: string): string {
   return email
 }
 
+/** What goes with a change of a user: `ending` ends his sessions, but for the one that is excepted. */
+type Step = Pick<UserStep, 'since' | 'recoveryCodes'> & {
+  readonly ending?: { readonly reason: EndReason; readonly except?: string }
+}
+
 export type Users = ReturnType<typeof createUsers>
 
 /** The accounts of those who sign in. */
@@ -62,6 +68,9 @@ export function createUsers(deps: {
       ...{ createdAtMs: nowMs, updatedAtMs: nowMs },
     }
   }
+
+  const endsOf = (open: readonly SessionRow[], { reason, except }: Required<Step>['ending'], by: Actor) =>
+    open.filter(({ sessionId }) => sessionId !== except).map((session) => sessions.endOf(session, reason, by))
 
   const createdEvent = (actor: Actor, { id, role }: User) =>
     events.build('user_created', actor, { detail: { user_id: id, role } })
@@ -91,36 +100,43 @@ export function createUsers(deps: {
     return user
   }
 
-  /** Changes a user; where `reason` is given, all his sessions but one end with it. @returns how many ended. */
+  /**
+   * Changes a user, and what goes with it in the same step.
+   * @returns how many sessions ended.
+   * @throws {AppError} `user_not_found`; `invalid_credentials` where he was changed since he proved who he is.
+   */
   async function change(
     actor: Actor,
     { id: userId }: Pick<User, 'id'>,
     values: UserChange,
     told: { type: EventType; detail?: Record<string, string | number | boolean | null> },
-    ending?: { reason: EndReason; except?: string },
+    { ending, ...step }: Step = {},
   ): Promise<number> {
     const event = events.build(told.type, actor, { detail: { user_id: userId, ...told.detail } })
     const ended = await sessions.changing(userId, () =>
-      store.change(userId, values, clock(), event, (open) =>
-        ending === undefined
-          ? []
-          : open
-              .filter(({ sessionId }) => sessionId !== ending.except)
-              .map((session) => sessions.endOf(session, ending.reason, actor)),
-      ),
+      store.change(userId, values, clock(), event, {
+        ...step,
+        ...(ending === undefined ? {} : { endsOf: (open) => endsOf(open, ending, actor) }),
+      }),
     )
-    if (ended === null) throw new AppError('user_not_found')
+    if (ended === null)
+      throw new AppError(step.since === undefined ? 'user_not_found' : 'invalid_credentials')
     return ended.length
   }
 
-  /** Sets a password; whoever is signed in with the old one is not any more. */
-  async function setPassword(actor: Actor, user: User, password: string, except?: string): Promise<number> {
+  /**
+   * Sets a password; whoever is signed in with the old one is not any more.
+   * @param own where its owner does it: the session in which he does, which goes on.
+   */
+  async function setPassword(actor: Actor, user: User, password: string, own?: string): Promise<number> {
     await passwords.requireGood(password, user)
     const passwordHash = await passwords.hash(password)
-    const by = except === undefined ? 'operator' : 'owner'
+    const by = own === undefined ? 'operator' : 'owner'
     const told = { type: 'authn_password_change', detail: { by } } as const
-    const ending = { reason: 'password_changed', ...(except === undefined ? {} : { except }) } as const
-    return change(actor, user, { passwordHash }, told, ending)
+    const reason = 'password_changed'
+    const step: Step =
+      own === undefined ? { ending: { reason } } : { ending: { reason, except: own }, since: user }
+    return change(actor, user, { passwordHash }, told, step)
   }
 
   return {
@@ -130,17 +146,18 @@ export function createUsers(deps: {
     findByEmail: (email: string) => store.findByEmail(email),
     findById: (id: number) => store.find(id),
     /** Switches one-time codes off, as for somebody whose telephone is lost. */
-    dropTotp: async (actor: Actor, user: User): Promise<void> => {
+    dropTotp: (actor: Actor, user: User, step: Pick<Step, 'since'> = {}) => {
       const told = { type: 'authn_totp_changed', detail: { is_on: false } } as const
-      await change(actor, user, { totpSecret: null, totpStep: null }, told)
-      await store.setRecoveryCodes(user.id, [])
+      return change(actor, user, { totpSecret: null, totpStep: null }, told, { ...step, recoveryCodes: [] })
     },
-    disable: (actor: Actor, user: User) =>
-      change(actor, user, { isActive: false }, { type: 'user_disabled' }, { reason: 'user_disabled' }),
+    disable: (actor: Actor, user: User) => {
+      const ending = { reason: 'user_disabled' } as const
+      return change(actor, user, { isActive: false }, { type: 'user_disabled' }, { ending })
+    },
     enable: (actor: Actor, user: User) => change(actor, user, { isActive: true }, { type: 'user_enabled' }),
     setRole: (actor: Actor, user: User, role: Role) => {
       const told = { type: 'privilege_permissions_changed', detail: { from: user.role, to: role } } as const
-      return change(actor, user, { role }, told, { reason: 'role_changed' })
+      return change(actor, user, { role }, told, { ending: { reason: 'role_changed' } })
     },
     setPolicy: (actor: Actor, user: User, values: { maxSessions: number | null; atLimit: AtLimit | null }) =>
       change(actor, user, values, {

@@ -32,6 +32,16 @@ export type UserChange = Partial<
   >
 >
 
+/** What goes with a change of a user, in the same transaction. */
+export type UserStep = {
+  /** The user as he was read, where what he proved then has to count still: nothing happens if he was changed since. */
+  readonly since?: Pick<User, 'updatedAtMs'>
+  /** Such of his sessions as end. What he could come back with to a full house ends with them. */
+  readonly endsOf?: (sessions: readonly SessionRow[]) => readonly SessionEnd[]
+  /** Hashes of the recovery codes that take the place of those that were. */
+  readonly recoveryCodes?: readonly string[]
+}
+
 /** What the first superadmin is made with, once and before its time: SHA-256 in hex. */
 export type SetupCode = { readonly hash: string; readonly atMs: number }
 
@@ -53,20 +63,15 @@ export type UserStore = {
   takeTotpStep(id: number, step: number): Promise<boolean>
   /** Uses up a recovery code. @returns `false` when there is none like it. */
   useRecoveryCode(id: number, codeHash: string, atMs: number, event: EventRow): Promise<boolean>
-  /** Puts recovery codes in the place of those that were. */
-  setRecoveryCodes(id: number, codeHashes: readonly string[]): Promise<void>
   /** Puts a hash of the same password in the place of another, unless that has changed. */
   replaceHash(id: number, before: string, after: string): Promise<void>
-  /**
-   * Changes a user, and ends such of his sessions as `endsOf` names, in one transaction.
-   * @returns the sessions that ended, or `null` when there is no such user.
-   */
+  /** @returns the sessions that ended, or `null` when there is no such user, or none as `step.since` has him. */
   change(
     id: number,
     change: UserChange,
     atMs: number,
     event: EventRow,
-    endsOf?: (sessions: readonly SessionRow[]) => readonly SessionEnd[],
+    step?: UserStep,
   ): Promise<string[] | null>
 }
 
@@ -103,16 +108,39 @@ function insertUser(user: User): Statement {
   return insertMany('kunci_users', Object.keys(row), [Object.values(row)])
 }
 
+function insertRecoveryCodes(id: number, codeHashes: readonly string[]): Statement[] {
+  if (codeHashes.length === 0) return []
+  const rows = codeHashes.map((hash) => [id, hash])
+  return [insertMany('kunci_recovery_codes', ['user_id', 'code_hash'], rows)]
+}
+
 async function changeUser(
   tx: Session,
   id: number,
   columns: Row,
-  endsOf: (sessions: readonly SessionRow[]) => readonly SessionEnd[],
+  atMs: number,
+  { since, endsOf, recoveryCodes }: UserStep,
 ): Promise<string[] | null> {
   const assignments = Object.keys(columns).map((column) => `${column} = ?`)
-  const sql = `UPDATE kunci_users SET ${assignments.join(', ')} WHERE id = ?`
+  // Later each time, whatever the clock says: it tells whether he was changed since he was read.
+  const later = 'updated_at_ms = CASE WHEN updated_at_ms < ? THEN ? ELSE updated_at_ms + 1 END'
+  const guard = since === undefined ? '' : ' AND updated_at_ms = ?'
+  const sql = `UPDATE kunci_users SET ${[...assignments, later].join(', ')} WHERE id = ?${guard}`
+  const params = [
+    ...Object.values(columns),
+    atMs,
+    atMs,
+    id,
+    ...(since === undefined ? [] : [since.updatedAtMs]),
+  ]
   // First, as a sign-in does: it then waits for us, or we find its session.
-  if ((await tx.run(sql, [...Object.values(columns), id])) !== 1) return null
+  if ((await tx.run(sql, params)) !== 1) return null
+  if (recoveryCodes !== undefined) {
+    await tx.run('DELETE FROM kunci_recovery_codes WHERE user_id = ?', [id])
+    for (const statement of insertRecoveryCodes(id, recoveryCodes)) await tx.run(...statement)
+  }
+  if (endsOf === undefined) return []
+  await tx.run('DELETE FROM kunci_take_overs WHERE user_id = ?', [id])
   return endSessions(tx, endsOf(await openSessionsOf(tx, id)))
 }
 
@@ -166,26 +194,13 @@ export function userStore(db: Database): UserStore {
         if (isUsed) await tx.run(...insertEvents([event]))
         return isUsed
       }),
-    setRecoveryCodes: (id, codeHashes) =>
-      db.batch([
-        ['DELETE FROM kunci_recovery_codes WHERE user_id = ?', [id]],
-        ...(codeHashes.length === 0
-          ? []
-          : [
-              insertMany(
-                'kunci_recovery_codes',
-                ['user_id', 'code_hash'],
-                codeHashes.map((hash) => [id, hash]),
-              ),
-            ]),
-      ]),
     replaceHash: async (id, before, after) => {
       const sql = 'UPDATE kunci_users SET password_hash = ? WHERE id = ? AND password_hash = ?'
       await db.run(sql, [after, id, before])
     },
-    change: (id, change, atMs, event, endsOf = () => []) =>
+    change: (id, change, atMs, event, step = {}) =>
       db.transaction(async (tx) => {
-        const ended = await changeUser(tx, id, { ...toColumns(change), updated_at_ms: atMs }, endsOf)
+        const ended = await changeUser(tx, id, toColumns(change), atMs, step)
         if (ended !== null) await tx.run(...insertEvents([event]))
         return ended
       }),
