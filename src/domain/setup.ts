@@ -29,11 +29,14 @@ export function createSetup(deps: { store: UserStore; users: Users; clock: Clock
 
   /** @throws {AppError} `setup_code_invalid`, or what stands against the user or his password: the code is then still good. */
   async function run(code: string, user: Omit<NewUser, 'role'>, address: string): Promise<User> {
+    const asked = { hash: codeHash(code), atMs: clock() }
+    // First, and not used up yet: who has no code learns nothing here, and has nothing worked out.
+    if (!(await store.isSetupCode(asked))) throw new AppError('setup_code_invalid')
     const known = await users.findByEmail(requireEmail(user.email))
     if (known !== null) throw new AppError('user_exists')
     const prepared = await users.prepare({ ...user, role: 'superadmin' })
     const event = users.createdEvent({ name: 'setup', address }, prepared)
-    const isCreated = await store.createFirst(prepared, event, { hash: codeHash(code), atMs: clock() })
+    const isCreated = await store.createFirst(prepared, event, asked)
     if (!isCreated) throw new AppError('setup_code_invalid')
     return prepared
   }

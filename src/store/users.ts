@@ -52,6 +52,8 @@ export type UserStore = {
   create(user: User, event: EventRow): Promise<boolean>
   /** Creates the first superadmin and uses up the set-up code. @returns `false` when the code is not the one that waits. */
   createFirst(user: User, event: EventRow, code: SetupCode): Promise<boolean>
+  /** Whether this is the set-up code that waits, and in time. */
+  isSetupCode(code: SetupCode): Promise<boolean>
   /** Puts a set-up code in the place of the one before. */
   setSetupCode(code: SetupCode): Promise<void>
   find(id: number): Promise<User | null>
@@ -173,6 +175,10 @@ export function userStore(db: Database): UserStore {
         await tx.run(...insertEvents([event]))
         return true
       }),
+    isSetupCode: async ({ hash, atMs }) => {
+      const sql = 'SELECT name FROM kunci_settings WHERE name = ? AND value = ? AND updated_at_ms > ?'
+      return (await db.all(sql, [SETUP_CODE, hash, atMs])).length === 1
+    },
     setSetupCode: ({ hash, atMs }) => {
       const row = { name: SETUP_CODE, value: hash, updated_at_ms: atMs }
       const rule = { key: 'name', set: ['value', 'updated_at_ms'] }
