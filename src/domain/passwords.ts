@@ -44,7 +44,7 @@ function repeatedUnit(text: string): string | null {
 }
 
 function withoutContext(text: string, { email, fullName }: PasswordContext): string {
-  const words = [...email.split(/[@.]/), ...fullName.toLowerCase().split(/\s+/), 'kunci']
+  const words = [email, ...email.split(/[@.]/), ...fullName.toLowerCase().split(/\s+/), 'kunci']
     .filter((word) => word.length >= CONTEXT_WORD_MIN)
     .sort((a, b) => b.length - a.length)
   return words.reduce((rest, word) => rest.replaceAll(word, ''), text)
@@ -98,8 +98,9 @@ export function createPasswords(deps: { cost: PasswordCost; minLength: number; r
   async function isRight(password: string, phc: string | null): Promise<boolean> {
     decoy ??= digest(random(SALT_BYTES).toString('hex'))
     const stored = phc ?? (await decoy)
-    if (Buffer.byteLength(password) > PASSWORD_MAX_BYTES) return false
-    const matches = await queued(() => verify(stored, normalised(password)).catch(() => false))
+    const text = normalised(password)
+    if (Buffer.byteLength(text) > PASSWORD_MAX_BYTES) return false
+    const matches = await queued(() => verify(stored, text).catch(() => false))
     return matches && phc !== null
   }
 
