@@ -11,7 +11,7 @@ const WAIT_MAX_MS = 15 * 60_000
 const FORGOTTEN_AFTER_MS = 24 * 60 * 60_000
 const TRACKED_MAX = 100_000
 
-type Lane = { failures: number; untilMs: number; lastMs: number }
+type Lane = { readonly failures: number; readonly pauseMs: number; readonly lastMs: number }
 
 export type LoginBackoff = ReturnType<typeof createLoginBackoff>
 
@@ -43,7 +43,13 @@ export function createLoginBackoff({
   function waitMs(email: string, address: string): number {
     if (isOff) return 0
     const nowMs = clock()
-    return Math.max(0, ...lanesOf(email, address).map(([key]) => (lanes.get(key)?.untilMs ?? 0) - nowMs))
+    return Math.max(...lanesOf(email, address).map(([key]) => leftOf(lanes.get(key), nowMs)))
+  }
+
+  /** A clock that was put back makes nobody wait for longer than he would have: what he waits for is over. */
+  function leftOf(lane: Lane | undefined, nowMs: number): number {
+    if (lane === undefined || nowMs < lane.lastMs) return 0
+    return Math.max(0, lane.lastMs + lane.pauseMs - nowMs)
   }
 
   /** @returns whether the next try has to wait from now on. */
@@ -55,7 +61,7 @@ export function createLoginBackoff({
       const failures = isOld ? 1 : before.failures + 1
       const over = failures - free
       const pauseMs = over < 0 ? 0 : Math.min(FIRST_WAIT_MS * 2 ** over, WAIT_MAX_MS)
-      lanes.set(key, { failures, untilMs: nowMs + pauseMs, lastMs: nowMs })
+      lanes.set(key, { failures, pauseMs, lastMs: nowMs })
     }
     return waitMs(email, address) > 0
   }
