@@ -1,5 +1,6 @@
 import { AppError } from '../../errors.ts'
-import type { CustomerColumn, OldRow, TimeKind } from '../../store/old-server/old-server.ts'
+import type { CustomerColumn } from '../../store/old-server/old-server.ts'
+import type { OldRow, TimeKind } from '../../store/old-server/old-table.ts'
 import { requireTexts } from '../texts.ts'
 import type { OldTime, ReadTime } from './dates.ts'
 import { type Finding, type FindingName, finding } from './findings.ts'

@@ -1,4 +1,4 @@
-import type { TimeKind } from '../../store/old-server/old-server.ts'
+import type { TimeKind } from '../../store/old-server/old-table.ts'
 import { type InstantsOf, instantsIn } from './local-time.ts'
 
 /** What an old server's cell says of a time. */

@@ -1,4 +1,5 @@
-import type { OldRow, SessionKeyColumn, TimeKind } from '../../store/old-server/old-server.ts'
+import type { SessionKeyColumn } from '../../store/old-server/old-server.ts'
+import type { OldRow, TimeKind } from '../../store/old-server/old-table.ts'
 import type { ReadTime } from './dates.ts'
 import { type Finding, type FindingName, finding } from './findings.ts'
 

@@ -1,97 +1,15 @@
-import { isUtf8 } from 'node:buffer'
-import { createReadStream } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
-import { CsvError, type Info, parse } from 'csv-parse'
-import { AppError } from '../../errors.ts'
+import { openCsvTable, type Places } from './csv-table.ts'
 import {
   CUSTOMER_COLUMNS,
   type CustomerColumn,
-  type OldRow,
   type OldServer,
   OPTIONAL_COLUMNS,
   UNREAD_COLUMNS,
 } from './old-server.ts'
+import { unreadable } from './old-table.ts'
 
-const HEAD_BYTES = 65_536
-const ROW_BYTES_MAX = 16 * 1024 * 1024
-const BOM = Buffer.from([0xef, 0xbb, 0xbf])
-const DELIMITERS = [',', ';', '\t']
-const LINE_BREAK = /\r\n|\n|\r/g
-const ASCII = /^[\0-\x7f]*$/
-/** How phpMyAdmin and mysqldump write NULL; in quotes it is text. */
-const NULLS = new Set(['NULL', '\\N'])
 const LISTED_MAX = 50
 const EXPECTED = `${[...CUSTOMER_COLUMNS, 'counter'].join(', ')} (without last_login and counter it can do; id is passed over)`
-
-type Cell = string | null
-type Csv = { readonly record: readonly Cell[]; readonly info: Info }
-
-function unreadable(path: string, what: string, cause?: unknown): AppError {
-  return new AppError('import_source', { detail: `${path}: ${what}`, cause })
-}
-
-const BREAKS: Readonly<Record<string, string>> = {
-  CSV_QUOTE_NOT_CLOSED:
-    'a quote is opened and never closed: the file breaks off, or a " inside a cell is not doubled',
-  INVALID_OPENING_QUOTE: 'a " stands inside a cell that is not in quotes; write "…""…"',
-  CSV_INVALID_CLOSING_QUOTE:
-    'something stands behind the closing " of a cell; a " inside one is written twice',
-  CSV_MAX_RECORD_SIZE: 'a row is larger than 16 MiB; is a quote not closed?',
-}
-
-/** Where it breaks, by the parser's own counts: the rows before it may not have come here yet. */
-function brokenAt(error: unknown): string {
-  if (!(error instanceof CsvError)) return (error as Error).message
-  const { lines, records } = error as CsvError & Partial<Info>
-  return `after ${records ?? 0} whole rows, near line ${lines ?? 1}: ${BREAKS[error.code] ?? 'this is no CSV'}`
-}
-
-type Head = {
-  readonly skip: number
-  readonly text: string
-  readonly size: number
-  /** With a line break. */
-  readonly endsWhole: boolean
-  /** With a quote, which only the end of a cell can be. */
-  readonly endsQuoted: boolean
-}
-
-async function readHead(path: string, file: FileHandle): Promise<Head> {
-  const stat = await file.stat()
-  if (!stat.isFile()) throw unreadable(path, 'this is not a file')
-  const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0)
-  const head = buffer.subarray(0, bytesRead)
-  if (head.length >= 2 && [0xfffe, 0xfeff].includes(head.readUInt16BE(0)))
-    throw unreadable(path, 'this is UTF-16; save it as UTF-8 and try again')
-  const skip = head.subarray(0, 3).equals(BOM) ? BOM.length : 0
-  const text = head.toString('latin1', skip)
-  if (text.trim() === '') throw unreadable(path, 'the file is empty; its first line must name the columns')
-  const last = await file.read(Buffer.alloc(1), 0, 1, Math.max(0, stat.size - 1))
-  const end = last.buffer.toString('latin1')
-  return { skip, text, size: stat.size, endsWhole: ['\n', '\r'].includes(end), endsQuoted: end === '"' }
-}
-
-async function headOf(path: string): Promise<Head> {
-  let file: FileHandle | undefined
-  try {
-    file = await open(path)
-    return await readHead(path, file)
-  } catch (error) {
-    if (error instanceof AppError) throw error
-    const { code, message } = error as NodeJS.ErrnoException
-    throw unreadable(path, code === 'ENOENT' ? 'there is no such file' : message, error)
-  } finally {
-    await file?.close()
-  }
-}
-
-/** The one that the header has most of. */
-function delimiterOf(head: string): string {
-  const [line = ''] = head.split(LINE_BREAK, 1)
-  const bare = line.replace(/"[^"]*"/g, '')
-  const counts = DELIMITERS.map((delimiter) => bare.split(delimiter).length)
-  return DELIMITERS[counts.indexOf(Math.max(...counts))] ?? ','
-}
 
 /** What a column may be called. Another text may be a customer's: the header is missing, and nothing of it is repeated. */
 const COLUMN_NAME = /^[a-z_][a-z0-9_]{0,30}$/i
@@ -102,8 +20,8 @@ function shownName(name: string, place: number): string {
 }
 
 /** Where each column of ours stands. @throws {AppError} `import_source`, with what is expected and what was found. */
-function placesOf(path: string, header: readonly Cell[]): Map<CustomerColumn, number> {
-  const names = header.map((cell) => (cell ?? '').trim().toLowerCase())
+function placesIn(path: string, header: readonly string[]): Places<CustomerColumn> {
+  const names = header.map((cell) => cell.trim().toLowerCase())
   const known = new Map(CUSTOMER_COLUMNS.map((column) => [column.toLowerCase(), column]))
   // A hash is a customer's, whatever stands beside it.
   if (!names.some((name) => known.has(name)) || names.some((name) => HASH.test(name)))
@@ -132,110 +50,19 @@ function placesOf(path: string, header: readonly Cell[]): Map<CustomerColumn, nu
         `expected: ${EXPECTED}\n` +
         `found: ${shown.slice(0, LISTED_MAX).join(', ')}`,
     )
-  return new Map(
-    names.flatMap((name, i) => (known.has(name) ? [[known.get(name) as CustomerColumn, i]] : [])),
-  )
-}
-
-/** Cells come as one character a byte, so that a byte that is not UTF-8 is noticed and not replaced. */
-function decoded(cell: Cell): string | null | undefined {
-  if (cell === null || ASCII.test(cell)) return cell
-  const bytes = Buffer.from(cell, 'latin1')
-  return isUtf8(bytes) ? bytes.toString('utf8') : undefined
-}
-
-function rowOf(
-  row: number,
-  record: readonly Cell[],
-  places: ReadonlyMap<CustomerColumn, number>,
-  width: number,
-): OldRow<CustomerColumn> {
-  if (record.length !== width)
-    return { row, fault: 'cell_count', detail: `it has ${record.length} cells, the header ${width}` }
-  const cells: Partial<Record<CustomerColumn, string | null>> = { last_login: null }
-  for (const [column, place] of places) {
-    const text = decoded(record[place] ?? null)
-    if (text === undefined) return { row, fault: 'not_utf8', detail: `its ${column} is not UTF-8` }
-    cells[column] = text
-  }
-  return { row, cells: cells as Record<CustomerColumn, string | null> }
-}
-
-/** csv-parse counts CRLF inside quotes as two lines. */
-function linesIn(record: readonly Cell[]): number {
-  let lines = 1
-  for (const cell of record)
-    if (cell !== null && (cell.includes('\n') || cell.includes('\r')))
-      lines += cell.match(LINE_BREAK)?.length ?? 0
-  return lines
-}
-
-async function* recordsOf(
-  path: string,
-  { skip }: Head,
-  delimiter: string,
-): AsyncGenerator<Csv & { line: number }> {
-  const file = createReadStream(path, { start: skip, highWaterMark: HEAD_BYTES })
-  const parser = parse({
-    encoding: 'latin1',
-    delimiter,
-    record_delimiter: ['\r\n', '\n', '\r'],
-    relax_column_count: true,
-    max_record_size: ROW_BYTES_MAX,
-    info: true,
-    cast: (text, { quoting }) => (!quoting && NULLS.has(text) ? null : text),
-  })
-  file.on('error', (error) => parser.destroy(error))
-  let line = 1
-  try {
-    for await (const { record, info } of file.pipe(parser) as AsyncIterable<Csv>) {
-      yield { record, info, line }
-      line += linesIn(record)
-    }
-  } catch (error) {
-    throw unreadable(path, brokenAt(error), error)
-  } finally {
-    file.destroy()
-  }
-}
-
-/** What `work` returns; where it throws the file is closed first. */
-async function readingOr<T>(close: () => Promise<void>, work: () => T): Promise<T> {
-  try {
-    return work()
-  } catch (error) {
-    await close()
-    throw error
-  }
+  const places = CUSTOMER_COLUMNS.map((column) => [column, names.indexOf(column.toLowerCase())])
+  return Object.fromEntries(places)
 }
 
 /**
- * Customers from a CSV file: UTF-8, a header line, cells apart by commas, semicolons or tabs, quotes doubled.
+ * Customers from a CSV file.
  * @throws {AppError} `import_source` when the file cannot be read or its header is not as it must be, and from its rows
  *   when the file breaks off or is no CSV.
  */
 export async function openCsv(path: string): Promise<OldServer> {
-  const head = await headOf(path)
-  const delimiter = delimiterOf(head.text)
-  const records = recordsOf(path, head, delimiter)
-  const first = await records.next()
-  const header = first.done ? [] : first.value.record.map((cell) => decoded(cell) ?? '')
-  const close = async () => void (await records.return(undefined))
-  const places = await readingOr(close, () => placesOf(path, header))
-  let bytes = 0
-  async function* rows(): AsyncGenerator<OldRow<CustomerColumn>> {
-    for await (const { record, info, line } of records) {
-      bytes = info.bytes
-      if (record.length === 1 && record[0] === '') continue
-      const row = rowOf(line, record, places, header.length)
-      const endsFile = bytes + head.skip >= head.size && !head.endsWhole
-      if (endsFile && 'fault' in row && record.length < header.length)
-        throw unreadable(path, `the file breaks off in line ${line}, in the middle of a row`)
-      yield endsFile && !head.endsQuoted ? { ...row, mayBeCut: true } : row
-    }
-  }
+  const { rows, progress, close } = await openCsvTable(path, (header) => placesIn(path, header))
   return {
-    customers: { rows: rows(), times: {}, progress: () => bytes / head.size },
+    customers: { rows, times: {}, progress },
     sessionKeys: null,
     notes: ['Rows are numbered by the line of the file in which they begin; the header is line 1.'],
     close,
