@@ -61,7 +61,10 @@ export function createImports(deps: {
 }) {
   const { store, openSource, products, recognition, sessionKeys, events, clock } = deps
 
-  async function sortCustomers(product: Product, batch: readonly Customer[]): Promise<Sorted<NewCustomer>> {
+  async function sortCustomers(
+    product: Product,
+    batch: readonly Customer[],
+  ): Promise<Sorted<NewCustomer, Finding>> {
     const identified: NewCustomer[] = batch.map((customer) => ({
       ...customer,
       ...recognition.importedAs(product, Buffer.from(customer.digest, 'hex')),
@@ -82,7 +85,7 @@ export function createImports(deps: {
     return { fresh, findings }
   }
 
-  async function sortSessionKeys(batch: readonly OldSessionKey[]): Promise<Sorted<OldSessionKey>> {
+  async function sortSessionKeys(batch: readonly OldSessionKey[]): Promise<Sorted<OldSessionKey, Finding>> {
     const known = new Set(await store.knownSessions(batch.map(({ sessionId }) => sessionId)))
     const isKnown = ({ sessionId }: OldSessionKey) => known.has(sessionId)
     return {
@@ -139,7 +142,7 @@ export function createImports(deps: {
   async function apply(actor: Actor, planned: ImportPlan, tell: Tell, outcome: Finding[]): Promise<void> {
     const { product } = planned
     for (const found of planned.findings) outcome.push(found)
-    const gathered = <T>(sorted: Sorted<T>, imported: (item: T) => Finding) => {
+    const gathered = <T>(sorted: Sorted<T, Finding>, imported: (item: T) => Finding) => {
       outcome.push(...sorted.fresh.map(imported), ...sorted.findings)
       return sorted
     }

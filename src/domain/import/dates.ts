@@ -9,7 +9,7 @@ export type OldTime =
 export type ReadTime = (text: string | null, kind: TimeKind) => OldTime
 
 const DATE_TIME =
-  /^(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?)?(Z|[+-]\d{2}:?\d{2})?$/
+  /^(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2})(?::(\d{2})(?:\.(\d{1,6}))?)?)?(Z|[+-]\d{2}(?::?\d{2})?)?$/
 const ZERO = /^0000-00-00(?:[ T]00:00(?::00(?:\.0+)?)?)?$/
 const YEAR_MIN = 1000
 /** From 2000 to 9999: milliseconds, and counters that are no times, lie outside. */
@@ -28,7 +28,7 @@ function calendarMs(date: string, minutes = '00:00', seconds = '00', fraction = 
 
 function offsetMs(zone: string): number {
   if (zone === 'Z') return 0
-  const [hours, minutes] = [Number(zone.slice(1, 3)), Number(zone.slice(-2))]
+  const [hours, minutes] = [Number(zone.slice(1, 3)), Number(zone.slice(3).replace(':', ''))]
   const isReal = hours <= 14 && minutes < 60
   return isReal ? (zone.startsWith('-') ? -1 : 1) * (hours * 60 + minutes) * 60_000 : Number.NaN
 }

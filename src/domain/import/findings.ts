@@ -1,7 +1,20 @@
-/**
- * What can be said of a row, and what that means for it: `in` (it is, or would be, in Kunci), `out` (it is not), or a
- * `note` beside its outcome. The order is that of the report.
- */
+/** What a finding means for its row: it is, or would be, in Kunci; it is not; or something beside its outcome. */
+export type FindingKind = 'in' | 'out' | 'note' | 'session_key'
+
+/** All that an import can say of rows, in the order of its report. */
+export type FindingTable<N extends string> = Readonly<
+  Record<N, readonly [kind: FindingKind, meaning: string]>
+>
+
+/** A line of the report of any import. */
+export type Line<N extends string = string> = {
+  readonly finding: N
+  /** As the source counts rows. */
+  readonly row: number
+  readonly detail: string | null
+}
+
+/** What can be said of a customer's row, and of a session key's. */
 export const FINDINGS = {
   imported: ['in', 'Imported'],
   known: ['in', 'In Kunci already, and the same'],
@@ -31,20 +44,16 @@ export const FINDINGS = {
   session_key_known: ['session_key', 'Session keys: there already'],
   session_key_expired: ['session_key', 'Session keys: expired, left behind'],
   session_key_unfit: ['session_key', 'Session keys: no key of the old server, left behind'],
-} as const satisfies Record<string, readonly [kind: 'in' | 'out' | 'note' | 'session_key', meaning: string]>
+} as const satisfies FindingTable<string>
 
 export type FindingName = keyof typeof FINDINGS
 
 /** A line of the report. */
-export type Finding = {
-  readonly finding: FindingName
-  /** As the source counts rows. */
-  readonly row: number
+export type Finding = Line<FindingName> & {
   readonly customer: string | null
   /** The first eight hex of the old hash, or the first eight characters of a session id. */
   readonly hash: string | null
   readonly licenceId: string | null
-  readonly detail: string | null
 }
 
 const CUSTOMER_MAX = 64

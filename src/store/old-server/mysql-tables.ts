@@ -1,8 +1,14 @@
 import { AppError } from '../../errors.ts'
 import { MysqlSource, type SourceCell } from '../engine/mysql-source.ts'
-import { type Names, type OldRow, type OldTable, type TimeKind, unreadable } from './old-table.ts'
-
-const LISTED_MAX = 50
+import {
+  listed,
+  type Names,
+  type OldRow,
+  type OldTable,
+  quoted,
+  type TimeKind,
+  unreadable,
+} from './old-table.ts'
 
 /** Types by lower-case column name. */
 export type MysqlTable = { readonly name: string; readonly types: ReadonlyMap<string, string> }
@@ -12,16 +18,12 @@ export type MysqlTables = {
   /** Of an address all but the password. */
   readonly where: string
   readonly source: MysqlSource
+  readonly all: readonly MysqlTable[]
   /** Whether a Kunci lives there. */
   readonly isKuncis: boolean
   find(name: string): MysqlTable | undefined
   /** @throws {AppError} `import_source`, with the tables there are. */
   require(name: string): MysqlTable
-}
-
-/** For a message: what there is. */
-export function listed(names: Iterable<string>): string {
-  return [...names].slice(0, LISTED_MAX).join(', ') || 'none'
 }
 
 function whereIs(url: string): string {
@@ -44,7 +46,7 @@ async function tablesOf(where: string, source: MysqlSource): Promise<MysqlTables
   const find = (name: string) =>
     tables.get(name) ?? [...tables.values()].find((table) => table.name.toLowerCase() === name.toLowerCase())
   return {
-    ...{ where, source, isKuncis: tables.has('kunci_migrations'), find },
+    ...{ where, source, all: [...tables.values()], isKuncis: tables.has('kunci_migrations'), find },
     require: (name) => {
       const table = find(name)
       if (table !== undefined) return table
@@ -88,10 +90,6 @@ async function primaryKeyOf(source: MysqlSource, table: string): Promise<string[
      WHERE table_schema = DATABASE() AND index_name = 'PRIMARY' ORDER BY seq_in_index`,
   )
   return rows.flatMap(([name, column]) => (name === table ? [String(column)] : []))
-}
-
-export function quoted(name: string): string {
-  return `\`${name.replaceAll('`', '``')}\``
 }
 
 function rowOf<C extends string>(

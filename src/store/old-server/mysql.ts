@@ -1,6 +1,6 @@
-import { listed, type MysqlTable, type MysqlTables, openTable, openTables } from './mysql-tables.ts'
+import { type MysqlTable, type MysqlTables, openTable, openTables } from './mysql-tables.ts'
 import { CUSTOMER_COLUMNS, type OldServer, OPTIONAL_COLUMNS, SESSION_KEY_COLUMNS } from './old-server.ts'
-import { type Names, type TimeKind, unreadable } from './old-table.ts'
+import { listed, type Names, type TimeKind, unreadable } from './old-table.ts'
 
 const CUSTOMERS = 'user_jce'
 const SESSION_KEYS = 'session_keys'

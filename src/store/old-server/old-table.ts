@@ -23,7 +23,7 @@ export type OldRow<C extends string> = {
 export type OldTable<C extends string> = {
   readonly rows: AsyncIterable<OldRow<C>>
   /** How each column of times is written; `local` where nothing is said. */
-  readonly times: Readonly<Partial<Record<C, TimeKind>>>
+  readonly times: { readonly [K in C]?: TimeKind }
   /** How much has been read, from 0 to 1. */
   readonly progress: () => number
 }
@@ -34,4 +34,16 @@ export type Names<C extends string> = Readonly<Record<C, string | null>>
 /** A source that cannot be taken: where it is, and why, without anything of its rows. */
 export function unreadable(where: string, what: string, cause?: unknown): AppError {
   return new AppError('import_source', { detail: `${where}: ${what}`, cause })
+}
+
+/** A name of somebody's table or column within SQL; MySQL, MariaDB and SQLite all read it. */
+export function quoted(name: string): string {
+  return `\`${name.replaceAll('`', '``')}\``
+}
+
+const LISTED_MAX = 50
+
+/** For a message: what there is. */
+export function listed(names: Iterable<string>): string {
+  return [...names].slice(0, LISTED_MAX).join(', ') || 'none'
 }
