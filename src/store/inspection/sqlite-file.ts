@@ -1,10 +1,15 @@
 import { existsSync, statSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync, type SQLOutputValue } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { StoreError } from '../../errors.ts'
 import { type Reader, type Row, STORE_TIMEOUT_MS } from '../engine/database.ts'
 
-export type SqliteFile = Reader & { readonly dialect: 'sqlite'; close(): Promise<void> }
+export type SqliteFile = Reader & {
+  readonly dialect: 'sqlite'
+  /** Row after row, integers as bigint; however large the table, memory stays small. @throws {StoreError} */
+  rows(sql: string): Iterable<readonly SQLOutputValue[]>
+  close(): Promise<void>
+}
 
 /** Whether there is a log to be read: one that is empty holds nothing that is not in the file. */
 function hasLog(path: string): boolean {
@@ -33,8 +38,17 @@ export function openSqliteFile(path: string): SqliteFile {
     }
   }
   const db = ask(() => new DatabaseSync(url, { readOnly: true, timeout: STORE_TIMEOUT_MS }))
+  function* rows(sql: string): Generator<readonly SQLOutputValue[]> {
+    const statement = ask(() => db.prepare(sql))
+    statement.setReadBigInts(true)
+    statement.setReturnArrays(true)
+    const cursor = statement.iterate() as unknown as Iterator<SQLOutputValue[]>
+    for (let next = ask(() => cursor.next()); next.done !== true; next = ask(() => cursor.next()))
+      yield next.value
+  }
   return {
     dialect: 'sqlite',
+    rows,
     all: async <T extends Row>(sql: string, params: readonly (string | number | null)[] = []) =>
       ask(() => db.prepare(sql).all(...params) as T[]),
     close: async () => db.close(),
