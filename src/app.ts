@@ -38,6 +38,7 @@ import { createSessions } from './domain/sessions.ts'
 import { createSetup } from './domain/setup.ts'
 import { createSignInMoves } from './domain/sign-in-moves.ts'
 import { createTokens } from './domain/tokens.ts'
+import { createUserImports } from './domain/user-imports.ts'
 import { createUsers } from './domain/users.ts'
 import { SetupError } from './errors.ts'
 import type { Logger } from './log.ts'
@@ -71,6 +72,7 @@ import { type Keyring, keyChecksOf, openKeyring, ringsInFiles } from './store/ke
 import { licenceStore } from './store/licences.ts'
 import { type MessageStore, messageStore } from './store/messages.ts'
 import { openOldServer } from './store/old-server/open.ts'
+import { openOldUsers } from './store/old-users/open.ts'
 import { productStore } from './store/products.ts'
 import { currentKey, keysOf, type Ring } from './store/ring.ts'
 import { type SessionKeyStore, sessionKeyStore } from './store/session-keys.ts'
@@ -79,6 +81,7 @@ import { sessionStore } from './store/sessions.ts'
 import { issuerOf, noteKeyChecks, pinger, readKeyChecks } from './store/settings.ts'
 import { signInStore } from './store/sign-ins.ts'
 import { tokenStore } from './store/tokens.ts'
+import { userImportStore } from './store/user-imports.ts'
 import { userStore } from './store/users.ts'
 
 /** What a test or an embedder may put in the place of the real thing. */
@@ -289,6 +292,11 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
       store: importStore(db),
       openSource: openOldServer,
       ...{ products, recognition, sessionKeys, events, clock },
+    }),
+    userImports: createUserImports({
+      store: userImportStore(db),
+      openSource: openOldUsers,
+      ...{ events, historyDays: config.sessionHistoryDays, clock, random },
     }),
     devices: createDevices({ store: deviceStore(db), licences, events, clock }),
     tokens: createTokens({ store: tokenStore(db), events, clock, random }),

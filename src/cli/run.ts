@@ -11,6 +11,7 @@ import { deviceCommands } from './commands/devices.ts'
 import { doctorCommands } from './commands/doctor.ts'
 import { eventCommands } from './commands/events.ts'
 import { importCommands } from './commands/import.ts'
+import { userImportCommands } from './commands/import-users.ts'
 import { keyCommands } from './commands/keys.ts'
 import { licenceCommands } from './commands/licences.ts'
 import { migrateCommands } from './commands/migrate.ts'
@@ -39,6 +40,7 @@ export const COMMANDS: readonly Command[] = [
   ...tokenCommands,
   ...keyCommands,
   ...importCommands,
+  ...userImportCommands,
   ...cleanupCommands,
   ...tlsCommands,
 ]

@@ -19,6 +19,8 @@ export const EVENT_TYPES = {
   licence_resumed: 'An operator lifted a suspension.',
   licence_revoked: 'An operator revoked a licence for good.',
   licences_imported: 'An operator imported licences of an old server; count says how many.',
+  users_imported: 'An operator imported users of an older system; count says how many.',
+  user_sessions_imported: 'An operator imported sessions of an older system as history; count says how many.',
   licence_key_issued: 'An operator had a key made for a licence; detail.replaced: an earlier one is void.',
   licence_renewed: 'An operator changed when a licence expires.',
   device_binding_ended: 'A machine known by the old contract alone made way for one that is enrolled.',

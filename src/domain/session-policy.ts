@@ -14,6 +14,7 @@ export type EndReason =
   | 'user_disabled'
   | 'role_changed'
   | 'password_changed'
+  | 'imported'
 
 export type Ending = { readonly session: SessionRow; readonly reason: EndReason }
 

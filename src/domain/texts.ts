@@ -47,3 +47,12 @@ export function textsFor(licence: Licence, product: Product): LegacyTexts {
     status1Text: licence.status1Text ?? product.status1Text,
   }
 }
+
+/** Control characters, and those that are not seen but turn or hide what is. */
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}]+/gu
+
+/** One line of somebody else's text: what is not seen and rows of blanks become one blank, and it is cut to `max` characters. */
+export function tidied(text: string, max: number): string {
+  const seen = text.replace(UNSEEN, ' ').replace(/\s+/g, ' ').trim()
+  return [...seen].slice(0, max).join('').trimEnd()
+}

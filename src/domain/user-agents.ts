@@ -1,19 +1,17 @@
 import bowser from 'bowser'
 import { DEVICE_TYPES, type DeviceType } from '../store/session-rows.ts'
+import { tidied } from './texts.ts'
 
 /** As wide as the column, in characters. */
 const NAME_MAX = 128
 /** Of a longer user agent the rest is not read: nobody's has more, and each character costs time. */
 const READ_MAX = 512
 const UNKNOWN = 'unknown'
-/** Control characters, and those that are not seen but turn or hide what is. */
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}]+/gu
 
 export type Device = { readonly type: DeviceType; readonly name: string }
 
 function cleaned(text: string): string {
-  const seen = text.replace(UNSEEN, ' ').replace(/\s+/g, ' ').trim()
-  return [...seen].slice(0, NAME_MAX).join('').trimEnd()
+  return tidied(text, NAME_MAX)
 }
 
 function asDeviceType(text: string | undefined): DeviceType | undefined {

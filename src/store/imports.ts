@@ -1,11 +1,11 @@
 import { enrolLegacyDevices, type NewDevice } from './devices.ts'
 import {
   type Database,
-  DuplicateKeyError,
   insertMany,
   paddedList,
   placeholders,
   type Statement,
+  unlessThere,
 } from './engine/database.ts'
 import { countEvent, type EventRow } from './events.ts'
 import {
@@ -36,7 +36,8 @@ export type ImportStore = {
 /** Keeps a statement below a megabyte, however long its texts. */
 const STATEMENT_ROWS = 64
 
-function slices<T>(items: readonly T[]): T[][] {
+/** Rows in portions of a statement each. */
+export function slices<T>(items: readonly T[]): T[][] {
   const count = Math.ceil(items.length / STATEMENT_ROWS)
   return Array.from({ length: count }, (_, i) => items.slice(i * STATEMENT_ROWS, (i + 1) * STATEMENT_ROWS))
 }
@@ -50,16 +51,6 @@ function insertLicences(imported: readonly ImportedLicence[]): Statement[] {
     ),
     ...enrolLegacyDevices(imported.map(({ device }) => device)),
   ]
-}
-
-async function writtenWhole(work: Promise<void>): Promise<boolean> {
-  try {
-    await work
-    return true
-  } catch (error) {
-    if (error instanceof DuplicateKeyError) return false
-    throw error
-  }
 }
 
 export function importStore(db: Database): ImportStore {
@@ -85,7 +76,7 @@ export function importStore(db: Database): ImportStore {
       ].filter(({ licence }) => licence.productId === productId)
     },
     write: (imported, event) =>
-      writtenWhole(db.batch([...slices(imported).flatMap(insertLicences), countEvent(db.dialect, event)])),
+      unlessThere(db.batch([...slices(imported).flatMap(insertLicences), countEvent(db.dialect, event)])),
     knownSessions: async (sessionIds) => {
       const wanted = paddedList(sessionIds)
       const rows = await db.all(
@@ -94,6 +85,6 @@ export function importStore(db: Database): ImportStore {
       )
       return rows.map(({ session_id }) => String(session_id))
     },
-    writeSessions: (rows) => writtenWhole(db.batch(slices(rows).map(insertSessionKeys))),
+    writeSessions: (rows) => unlessThere(db.batch(slices(rows).map(insertSessionKeys))),
   }
 }

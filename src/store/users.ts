@@ -1,12 +1,13 @@
 import type { Account, AtLimit } from './accounts.ts'
 import {
   type Database,
-  DuplicateKeyError,
   insertMany,
   type Row,
   type Session,
   type Statement,
+  unlessThere,
   upsert,
+  type Value,
 } from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
 import { endSessions, openSessionsOf, type SessionEnd, type SessionRow } from './session-rows.ts'
@@ -97,17 +98,23 @@ function fromColumns(row: Row): User {
   return { ...Object.fromEntries(values), isActive: row.is_active === 1 } as User
 }
 
+function stored(value: Value | boolean): Value {
+  return typeof value === 'boolean' ? Number(value) : value
+}
+
 function toColumns(change: UserChange): Row {
   const values = Object.entries(change).map(([name, value]) => [
     COLUMNS[name as keyof UserChange],
-    typeof value === 'boolean' ? Number(value) : value,
+    stored(value),
   ])
   return Object.fromEntries(values)
 }
 
-function insertUser(user: User): Statement {
-  const row: Row = { ...toColumns(user), logins: 0 }
-  return insertMany('kunci_users', Object.keys(row), [Object.values(row)])
+/** Inserts users, be they new or of an older system. */
+export function insertUsers(users: readonly User[]): Statement {
+  const names = Object.keys(COLUMNS) as (keyof User)[]
+  const rows = users.map((user) => [...names.map((name) => stored(user[name])), 0])
+  return insertMany('kunci_users', [...Object.values(COLUMNS), 'logins'], rows)
 }
 
 function insertRecoveryCodes(id: number, codeHashes: readonly string[]): Statement[] {
@@ -155,15 +162,7 @@ export function userStore(db: Database): UserStore {
   }
 
   return {
-    create: async (user, event) => {
-      try {
-        await db.batch([insertUser(user), insertEvents([event])])
-        return true
-      } catch (error) {
-        if (error instanceof DuplicateKeyError) return false
-        throw error
-      }
-    },
+    create: (user, event) => unlessThere(db.batch([insertUsers([user]), insertEvents([event])])),
     createFirst: (user, event, { hash, atMs }) =>
       db.transaction(async (tx) => {
         // Used up with the same stroke: of two who come with one code the second finds none.
@@ -171,7 +170,7 @@ export function userStore(db: Database): UserStore {
         if ((await tx.run(sql, [SETUP_CODE, hash, atMs])) !== 1) return false
         const [known] = await tx.all("SELECT id FROM kunci_users WHERE role = 'superadmin' AND is_active = 1")
         if (known !== undefined) return false
-        await tx.run(...insertUser(user))
+        await tx.run(...insertUsers([user]))
         await tx.run(...insertEvents([event]))
         return true
       }),

@@ -40,6 +40,17 @@ export interface Database extends Session {
 /** A row with this unique key is there already. */
 export class DuplicateKeyError extends StoreError {}
 
+/** Waits for what may find one of its rows there already. @returns `false` when it did, and nothing was written. */
+export async function unlessThere(work: Promise<unknown>): Promise<boolean> {
+  try {
+    await work
+    return true
+  } catch (error) {
+    if (error instanceof DuplicateKeyError) return false
+    throw error
+  }
+}
+
 /** `?, ?, ?` for `count` parameters. */
 export function placeholders(count: number): string {
   return Array.from({ length: count }, () => '?').join(', ')
