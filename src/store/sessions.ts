@@ -4,6 +4,7 @@ import {
   type Database,
   paddedList,
   placeholders,
+  type Reader,
   type Row,
   type Statement,
   type Value,
@@ -61,16 +62,28 @@ function stampOne({ sessionId, atMs, ipAddress, userAgent }: Stamp): Statement {
   ]
 }
 
+async function readRows(
+  all: Reader['all'],
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, OwnedSession>> {
+  const wanted = paddedList(ids)
+  const rows = await all(`${OWNED} WHERE s.session_id IN (${placeholders(wanted.length)})`, wanted)
+  return new Map(rows.map((row) => [String(row.session_id), ownedFrom(row)]))
+}
+
+async function findRows(db: Database, ids: readonly string[]): Promise<(OwnedSession | null)[]> {
+  const found = await readRows((sql, params) => db.all(sql, params), ids)
+  const missing = ids.filter((id) => !found.has(id))
+  // Somebody may have signed in a moment ago at a node whose commit has not arrived on ours.
+  const late = missing.length > 0 && db.allCaughtUp ? await readRows(db.allCaughtUp, missing) : undefined
+  return ids.map((id) => found.get(id) ?? late?.get(id) ?? null)
+}
+
 export function sessionStore(db: Database): SessionStore {
-  const together = new Coalescer<string, OwnedSession | null>(
-    async (ids) => {
-      const wanted = paddedList(ids)
-      const rows = await db.all(`${OWNED} WHERE s.session_id IN (${placeholders(wanted.length)})`, wanted)
-      const found = new Map(rows.map((row) => [row.session_id, ownedFrom(row)]))
-      return ids.map((id) => found.get(id) ?? null)
-    },
-    { maxItems: FIND_MAX, lanes: 2 },
-  )
+  const together = new Coalescer<string, OwnedSession | null>((ids) => findRows(db, ids), {
+    maxItems: FIND_MAX,
+    lanes: 2,
+  })
   const overdue = (nowMs: number) => [nowMs, nowMs, nowMs]
 
   async function list(rest: string, params: readonly Value[], limit: number): Promise<OwnedSession[]> {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createPool, type Pool, type PoolConnection } from 'mysql2/promise'
 import type { Clock } from '../../clock.ts'
 import { StoreError } from '../../errors.ts'
@@ -16,7 +17,8 @@ const MIGRATION_LOCK = "CONCAT('kunci.', LEFT(SHA1(DATABASE()), 40))"
 const NO_LIMIT = 0
 const CLOCK_READINGS = 3
 const CLOCK_INTERVAL_MS = 60_000
-const DEADLOCK_TRIES = 3
+/** Each further try waits up to this much longer, at random: of two that met the second time they meet apart. */
+const DEADLOCK_PAUSE_MS = 10
 const ER_DUP_ENTRY = 1062
 const ER_LOCK_DEADLOCK = 1213
 
@@ -178,15 +180,17 @@ export class MysqlDatabase implements Database {
     return this.#undisturbed((own, connection) => this.#transactionOn(own, connection, work))
   }
 
-  /** Runs anew what a deadlock has undone. On Galera every conflict with another node is one, and shows only at COMMIT. */
+  /** Runs anew what a deadlock has undone, as long as a caller waits. On Galera every conflict with another node is one, and shows only at COMMIT. */
   async #undisturbed<T>(work: (own: Session, connection: PoolConnection) => Promise<T>): Promise<T> {
+    const startMs = performance.now()
     for (let tries = 1; ; tries++) {
       try {
         return await this.#with((connection, leftMs) => work(session(connection, leftMs), connection))
       } catch (error) {
-        if (!isDeadlock(error) || tries >= DEADLOCK_TRIES) throw error
+        if (!isDeadlock(error) || performance.now() - startMs > STORE_TIMEOUT_MS) throw error
         // What it is in conflict with may not have arrived here yet, and would be so again.
         await this.allCaughtUp?.('SELECT 1')
+        await sleep(Math.random() * tries * DEADLOCK_PAUSE_MS)
       }
     }
   }
