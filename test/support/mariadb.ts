@@ -41,6 +41,8 @@ export type MariadbOptions = {
   readonly timeZone?: string
   /** Further arguments of the server. */
   readonly args?: readonly string[]
+  /** What its environment has that this process's has not, or otherwise. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 export type TestDatabases = {
@@ -98,7 +100,12 @@ function spawnServer(
   ]
   const log = openSync(join(directory, 'log'), 'w')
   // Detached: the Ctrl-C that ends a run must not reach the server before the tests that use it.
-  const child = spawnGuarded(binary, args, { stdio: ['ignore', log, log], cwd: directory, detached: true })
+  const child = spawnGuarded(binary, args, {
+    stdio: ['ignore', log, log],
+    cwd: directory,
+    env: { ...process.env, ...options.env },
+    detached: true,
+  })
   child.on('error', () => {})
   closeSync(log)
   return child
