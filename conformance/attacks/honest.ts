@@ -77,7 +77,7 @@ export const HONEST: readonly Attack[] = [
     suites: EVERY_SUITE,
     expect: 'denied',
     play: async ({ play }) => {
-      for (const code of ['licence_invalid', 'licence_expired', 'device_limit', 'device_weak'])
+      for (const code of ['licence_invalid', 'licence_expired', 'device_limit', 'device_weak', 'seat_limit'])
         await play(code, serverThatSays({ ...REFUSAL, code }), { remembers: true })
     },
   },

@@ -1043,7 +1043,8 @@ static int verdict(bytes opened, buffer *line)
     bytes code = json_member(opened, "code"), data = json_member(opened, "data");
     bytes support_code = json_member(data, "support_code"), word = json_inside(code);
     bool is_refusal = (word.len > 8 && memcmp(word.at, "licence_", 8) == 0) ||
-                      (word.len > 7 && memcmp(word.at, "device_", 7) == 0);
+                      (word.len > 7 && memcmp(word.at, "device_", 7) == 0) ||
+                      (word.len > 5 && memcmp(word.at, "seat_", 5) == 0);
     int outcome = 2;
     if (json_member_is(opened, "status", 200) && equals(json_member(data, "valid"), "true")) outcome = 0;
     if (json_member_is(opened, "status", 403) && is_refusal) outcome = 1;

@@ -596,7 +596,7 @@ public sealed class Verdict {
         object status, valid;
         reply.TryGetValue("status", out status);
         data.TryGetValue("valid", out valid);
-        bool isRefusal = code != null && Regex.IsMatch(code, "^(licence|device)_");
+        bool isRefusal = code != null && Regex.IsMatch(code, "^(licence|device|seat)_");
         if (200L.Equals(status) && true.Equals(valid)) return new Verdict("allowed", code, supportCode);
         if (403L.Equals(status) && isRefusal) return new Verdict("denied", code, supportCode);
         return new Verdict("unavailable", null, supportCode);

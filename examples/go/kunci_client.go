@@ -675,7 +675,10 @@ func verdict(reply *Reply) Verdict {
 	if reply == nil {
 		return Verdict{"unavailable", nil, nil}
 	}
-	isRefusal := strings.HasPrefix(reply.Code, "licence_") || strings.HasPrefix(reply.Code, "device_")
+	isRefusal := false
+	for _, prefix := range []string{"licence_", "device_", "seat_"} {
+		isRefusal = isRefusal || strings.HasPrefix(reply.Code, prefix)
+	}
 	switch {
 	case reply.Status == 200 && reply.Data.Valid:
 		return Verdict{"allowed", &reply.Code, reply.Data.SupportCode}

@@ -581,7 +581,7 @@ public final class KunciClient {
     Map<?, ?> data = reply.get("data") instanceof Map<?, ?> object ? object : Map.of();
     if (Long.valueOf(200).equals(status) && Boolean.TRUE.equals(data.get("valid")))
       return new Verdict("allowed", code, data.get("support_code"));
-    if (Long.valueOf(403).equals(status) && code.matches("(licence|device)_.*"))
+    if (Long.valueOf(403).equals(status) && code.matches("(licence|device|seat)_.*"))
       return new Verdict("denied", code, data.get("support_code"));
     return new Verdict("unavailable", null, data.get("support_code"));
   }

@@ -499,7 +499,7 @@ function verdict(array $reply): array
     $support_code = is_string($data['support_code'] ?? null) ? $data['support_code'] : null;
     $outcome = match (true) {
         $status === 200 && ($data['valid'] ?? null) === true => 'allowed',
-        $status === 403 && preg_match('/^(licence|device)_/', $code) === 1 => 'denied',
+        $status === 403 && preg_match('/^(licence|device|seat)_/', $code) === 1 => 'denied',
         default => 'unavailable',
     };
     if ($outcome === 'unavailable') $code = null;

@@ -518,7 +518,7 @@ def verdict_of(reply):
         data = {}
     if status == 200 and data.get("valid") is True:
         outcome = "allowed"
-    elif status == 403 and code.startswith(("licence_", "device_")):
+    elif status == 403 and code.startswith(("licence_", "device_", "seat_")):
         outcome = "denied"
     else:
         outcome, code = "unavailable", None

@@ -43,7 +43,7 @@ export type AllowedByLease = {
 export type Denied = LicenceData & {
   readonly outcome: 'denied'
   readonly source: 'server'
-  /** `licence_invalid`, `licence_expired`, `device_limit` or `device_weak`. */
+  /** `licence_invalid`, `licence_expired`, `device_limit`, `device_weak` or `seat_limit`. */
   readonly code: string
 }
 
@@ -67,7 +67,7 @@ export type IssueResult = Issued | Denied | Unavailable
 
 const OK = 200
 const FORBIDDEN = 403
-const REFUSAL = /^(?:licence|device)_/
+const REFUSAL = /^(?:licence|device|seat)_/
 
 /** The one place where an opened reply becomes a verdict. `null`: it is none. */
 export function verdictOf({ status, code, data }: Answer): 'allowed' | 'denied' | null {

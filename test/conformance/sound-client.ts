@@ -120,7 +120,9 @@ export function share(suite: SealedSuite, pinned: Buffer): Share {
   }
 }
 
-const DENIALS: readonly unknown[] = ['licence_invalid', 'licence_expired', 'device_limit', 'device_weak']
+const DENIALS: readonly unknown[] = [
+  ...['licence_invalid', 'licence_expired', 'device_limit', 'device_weak', 'seat_limit'],
+]
 
 /** A sound client, on src/crypto. */
 export const SOUND: Steps = {

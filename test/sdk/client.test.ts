@@ -78,10 +78,10 @@ t.test('the platform itself does every suite, without being told how', async (t)
   }
 })
 
-t.test('denied is a sealed 403 that names licence or device, and nothing else is', async (t) => {
+t.test('denied is a sealed 403 that names licence, device or seat, and nothing else is', async (t) => {
   const server = new ScriptedServer('S1')
   const { client } = await connect(server)
-  for (const code of ['licence_invalid', 'licence_expired', 'device_limit', 'device_weak']) {
+  for (const code of ['licence_invalid', 'licence_expired', 'device_limit', 'device_weak', 'seat_limit']) {
     server.answer = () => ({ status: 403, code, data: { valid: false, support_code: 'ABCDE-12345' } })
     t.same(await client.check(request), {
       ...{ outcome: 'denied', source: 'server', code, valid: false, support_code: 'ABCDE-12345' },

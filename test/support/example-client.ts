@@ -315,6 +315,7 @@ const VERDICTS: readonly [string, object, string | null][] = [
   ['denied', { status: 403, code: 'licence_expired', data: SUPPORT }, 'licence_expired'],
   ['denied', { status: 403, code: 'device_limit', data: SUPPORT }, 'device_limit'],
   ['denied', { status: 403, code: 'device_weak', data: {} }, 'device_weak'],
+  ['denied', { status: 403, code: 'seat_limit', data: SUPPORT }, 'seat_limit'],
   ['unavailable', { ...OPENED, status: '200', data: { valid: true } }, null],
   ['unavailable', { ...OPENED, status: 201 }, null],
   ['unavailable', { ...OPENED, data: { valid: 'true' } }, null],
