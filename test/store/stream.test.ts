@@ -6,6 +6,7 @@ import { createTail } from '../../src/domain/streams/tail.ts'
 import { pooledRandom } from '../../src/random.ts'
 import type { Database } from '../../src/store/engine/database.ts'
 import { insertStreamed, type StreamedEvent, type StreamStore, streamStore } from '../../src/store/stream.ts'
+import { streamTicketStore } from '../../src/store/stream-tickets.ts'
 import { DATABASES } from '../support/databases.ts'
 import { until } from '../support/installation.ts'
 
@@ -178,4 +179,21 @@ for (const { name, freshConfig } of DATABASES)
         t.same(await store.state(), { head: 3, hasUnplaced: true }, 'what nobody could have seen yet stays')
       },
     )
+
+    t.test('a ticket is good once, in time; and again for who comes back', async (t) => {
+      const db = await migrated(t, await freshConfig(t))
+      const store = streamTicketStore(db)
+      const ticket = { hash: 'a'.repeat(64), userId: USER, sessionId: 's1', createdAtMs: NOW_MS }
+      const first = { sinceMs: NOW_MS, again: false }
+      await store.create(ticket)
+      t.equal(await store.use('b'.repeat(64), first), null, 'unknown')
+      t.equal(await store.use(ticket.hash, { sinceMs: NOW_MS + 1, again: true }), null, 'late')
+      const races = await Promise.all(Array.from({ length: 8 }, () => store.use(ticket.hash, first)))
+      t.same(
+        races.filter((use) => use !== null),
+        [{ hash: ticket.hash, sessionId: 's1', uses: 1 }],
+      )
+      t.match(await store.use(ticket.hash, { sinceMs: NOW_MS + DAY_MS, again: true }), { uses: 2 })
+      t.same(await Promise.all([store.usesOf(ticket.hash), store.usesOf('b'.repeat(64))]), [2, 0])
+    })
   })
