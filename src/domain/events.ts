@@ -3,7 +3,7 @@ import type { Random } from '../random.ts'
 import type { EventFilter, EventRow, EventStore } from '../store/events.ts'
 import type { StreamedEvent } from '../store/stream.ts'
 import { addressKey } from './addresses.ts'
-import { newEventId } from './ids.ts'
+import { eventIdAfter, eventIdPrefix, newEventId } from './ids.ts'
 import { Refusals } from './refusals.ts'
 
 /** Every kind of event, with what it says. Names follow the OWASP logging vocabulary where that has one. */
@@ -96,10 +96,20 @@ export function createEvents(deps: {
   const { store, clock, random, onError } = deps
   const refusals = new Refusals((rows) => store.addRefusals(rows), onError)
 
+  let newestId = ''
+
+  /** What is made here within one millisecond sorts in the order in which it was made. */
+  function nextId(ms: number): string {
+    const drawn = newEventId(ms, random)
+    const isTooLow = drawn < newestId && newestId.startsWith(eventIdPrefix(ms))
+    newestId = isTooLow ? eventIdAfter(newestId) : drawn
+    return newestId
+  }
+
   function build(type: EventType, actor: Actor, facts: EventFacts = {}): EventRow {
     const atMs = clock()
     return {
-      id: newEventId(atMs, random),
+      id: nextId(atMs),
       atMs,
       type,
       actor: actor.name,

@@ -32,6 +32,15 @@ export function newEventId(ms: number, random: Random): string {
   return eventIdPrefix(ms) + toCrockford(random(RANDOM_BYTES))
 }
 
+/** The id that sorts next after this one. */
+export function eventIdAfter(id: string): string {
+  return id.replace(
+    /([^Z])(Z*)$/,
+    (_, symbol: string, rest: string) =>
+      CROCKFORD.charAt(CROCKFORD.indexOf(symbol) + 1) + '0'.repeat(rest.length),
+  )
+}
+
 const NUMBERED_SINCE_MS = Date.UTC(2024, 0, 1)
 const NUMBERS_A_MS = 4096
 
