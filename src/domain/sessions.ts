@@ -114,14 +114,11 @@ export function createSessions(deps: {
     return write(sessions.map((session) => endOf(session, reason, actor)))
   }
 
-  async function liveOf(userId: number): Promise<OwnedSession[]> {
-    const nowMs = clock()
-    return (await store.listOf(userId, LIST_MAX)).filter((session) => isLive(session, nowMs))
-  }
-
   return {
-    ...{ changing, signedIn, endOf, write, find, end, liveOf },
+    ...{ changing, signedIn, endOf, write, find, end },
     touch: activity.touch.bind(activity),
+    /** Where a user is signed in now, the newest first. */
+    liveOf: (userId: number) => store.listLiveOf(userId, clock(), LIST_MAX),
     /** Those who are signed in now, the latest active first. */
     listLive: (limit = LIST_MAX) => store.listLive(clock(), limit),
     countLive: () => store.countLive(clock()),

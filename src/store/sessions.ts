@@ -31,6 +31,8 @@ export type SessionStore = {
   stamp(stamps: readonly Stamp[]): Promise<void>
   /** Sessions that are not over, the latest used first. */
   listLive(nowMs: number, limit: number): Promise<OwnedSession[]>
+  /** Those of one user, the newest first. */
+  listLiveOf(userId: number, nowMs: number, limit: number): Promise<OwnedSession[]>
   countLive(nowMs: number): Promise<number>
   /** All of one user's, the newest first. */
   listOf(userId: number, limit: number): Promise<OwnedSession[]>
@@ -103,6 +105,12 @@ export function sessionStore(db: Database): SessionStore {
     stamp: (stamps) => db.batch(stamps.map(stampOne)),
     listLive: (nowMs, limit) =>
       list(`${LIVE} ORDER BY s.last_activity DESC, s.id DESC`, overdue(nowMs), limit),
+    listLiveOf: (userId, nowMs, limit) =>
+      list(
+        `s.user_id = ? AND ${LIVE} ORDER BY s.login_at DESC, s.id DESC`,
+        [userId, ...overdue(nowMs)],
+        limit,
+      ),
     countLive: (nowMs) => count(LIVE, nowMs),
     listOf: (userId, limit) => list('s.user_id = ? ORDER BY s.login_at DESC, s.id DESC', [userId], limit),
     listOverdue: (nowMs, limit) => list(`${OVERDUE} ORDER BY s.id`, overdue(nowMs), limit),
