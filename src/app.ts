@@ -34,9 +34,14 @@ import { createSessionEndings } from './domain/session-endings.ts'
 import { createSessionExpiry } from './domain/session-expiry.ts'
 import { createSessionKeys } from './domain/session-keys.ts'
 import { createSessionPolicies } from './domain/session-policies.ts'
-import { createSessions } from './domain/sessions.ts'
+import { createSessions, type Sessions } from './domain/sessions.ts'
 import { createSetup } from './domain/setup.ts'
 import { createSignInMoves } from './domain/sign-in-moves.ts'
+import { createStreams } from './domain/streams/hub.ts'
+import { createPolls } from './domain/streams/polls.ts'
+import { createStreamRetention } from './domain/streams/retention.ts'
+import { createTail, type Tail } from './domain/streams/tail.ts'
+import { createStreamTickets } from './domain/streams/tickets.ts'
 import { createTokens } from './domain/tokens.ts'
 import { createUserImports } from './domain/user-imports.ts'
 import { createUsers } from './domain/users.ts'
@@ -80,6 +85,8 @@ import { sessionPolicyStore } from './store/session-policies.ts'
 import { sessionStore } from './store/sessions.ts'
 import { issuerOf, noteKeyChecks, pinger, readKeyChecks } from './store/settings.ts'
 import { signInStore } from './store/sign-ins.ts'
+import { streamStore } from './store/stream.ts'
+import { streamTicketStore } from './store/stream-tickets.ts'
 import { tokenStore } from './store/tokens.ts'
 import { userImportStore } from './store/user-imports.ts'
 import { userStore } from './store/users.ts'
@@ -255,10 +262,12 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
   const messages = messageStore(db)
   const keyPairs = createKeyPairs({ keyring })
   const keys = createKeys({ keyring, keyPairs })
-  const accounts = createAccounts(config, ports, db, { keyring, events, onError })
+  const streamTail = createTail({ store: streamStore(db), clock, onError })
+  const accounts = createAccounts(config, ports, db, { keyring, events, onTold: streamTail.poke, onError })
+  const live = createLiveStreams(ports, db, { tail: streamTail, sessions: accounts.sessions, onError })
   const cleanup = createCleanup({
     store: sessionKeyRows,
-    ...{ messages, blocks, expiry: accounts.sessionExpiry, clock, onError },
+    ...{ messages, blocks, expiry: accounts.sessionExpiry, streams: live.streamRetention, clock, onError },
   })
   return {
     logger,
@@ -279,6 +288,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
     }),
     issuer,
     ...accounts,
+    ...live,
     ...createSealed(config, ports, db, identity, {
       ...{ sessionKeyRows, messages, keyPairs, products, recognition, limits, events, onError },
     }),
@@ -313,6 +323,7 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
 type AccountNeeds = {
   readonly keyring: Keyring
   readonly events: Events
+  readonly onTold: () => void
   readonly onError: (error: unknown) => void
 }
 
@@ -321,12 +332,11 @@ function createAccounts(
   config: Config,
   { clock, random }: Required<Ports>,
   db: Database,
-  { keyring, events, onError }: AccountNeeds,
+  { keyring, events, onTold, onError }: AccountNeeds,
 ) {
   const userRows = userStore(db)
   const signIns = signInStore(db)
   const sessionRows = sessionStore(db)
-  const onTold = () => {}
   const sessions = createSessions({ store: sessionRows, events, clock, onTold, onError })
   const passwords = createPasswords({
     cost: { memoryKib: config.argon2MemoryKib, passes: config.argon2Passes, lanes: config.argon2Lanes },
@@ -356,6 +366,29 @@ function createAccounts(
       moveOf: createSignInMoves({ sessions, events, terms, random }),
       onAsked: sessionExpiry.endOverdueAt,
     }),
+  }
+}
+
+type StreamNeeds = {
+  readonly tail: Tail
+  readonly sessions: Sessions
+  readonly onError: (error: unknown) => void
+}
+
+/** What happens to users and sessions, told as it happens. */
+function createLiveStreams(
+  { clock, random }: Required<Ports>,
+  db: Database,
+  { tail, sessions, onError }: StreamNeeds,
+) {
+  const store = streamStore(db)
+  const tickets = streamTicketStore(db)
+  const streams = createStreams({ store, tail, sessions, tickets, clock, onError })
+  return {
+    streams,
+    poll: createPolls(streams),
+    streamTickets: createStreamTickets({ store: tickets, sessions, clock, random }),
+    streamRetention: createStreamRetention({ store, tickets, clock }),
   }
 }
 

@@ -12,6 +12,11 @@ export const ERRORS = {
     'Diperlukan token operator yang sah.',
   ],
   sign_in_required: [401, 'Sign in first.', 'Silakan masuk terlebih dahulu.'],
+  stream_ticket_invalid: [
+    401,
+    'This ticket does not open a stream. Ask for a new one.',
+    'Tiket ini tidak membuka aliran. Mintalah yang baru.',
+  ],
   invalid_credentials: [401, 'Email, password or code is wrong.', 'Email, kata sandi, atau kode salah.'],
   totp_required: [
     401,
@@ -83,6 +88,11 @@ export const ERRORS = {
     429,
     'Too many requests. Try again later.',
     'Terlalu banyak permintaan. Coba lagi nanti.',
+  ],
+  too_many_streams: [
+    429,
+    'This session has too many streams open already.',
+    'Sesi ini sudah membuka terlalu banyak aliran.',
   ],
   headers_too_large: [431, 'The headers are too large.', 'Header permintaan terlalu besar.'],
   internal: [500, 'Something went wrong on the server.', 'Terjadi kesalahan di server.'],

@@ -3,6 +3,7 @@ import type { BlockStore } from '../store/blocks.ts'
 import type { MessageStore } from '../store/messages.ts'
 import type { SessionKeyStore } from '../store/session-keys.ts'
 import type { SessionExpiry } from './session-expiry.ts'
+import type { StreamRetention } from './streams/retention.ts'
 
 const EVERY_MS = 60_000
 const BATCH_ROWS = 5000
@@ -16,17 +17,19 @@ export type Cleanup = ReturnType<typeof createCleanup>
 
 /**
  * Removes session keys and messages that are long over, wherever no EVENT of the database does it, blocks that have
- * ended, answers that nobody asks for again, and what became of users' sessions longer ago than history is kept.
+ * ended, answers that nobody asks for again, what became of users' sessions longer ago than history is kept, and what no
+ * stream tells any more.
  */
 export function createCleanup(deps: {
   store: SessionKeyStore
   messages: MessageStore
   blocks: BlockStore
   expiry: SessionExpiry
+  streams: StreamRetention
   clock: Clock
   onError: (error: unknown) => void
 }) {
-  const { store, messages, blocks, expiry, clock, onError } = deps
+  const { store, messages, blocks, expiry, streams, clock, onError } = deps
   let running: Promise<unknown> = Promise.resolve()
   let isStopped = false
 
@@ -56,6 +59,7 @@ export function createCleanup(deps: {
         await messages.removeIdempotent(clock() - IDEMPOTENT_MS)
         await expiry.endOverdue()
         await expiry.removeHistory()
+        await streams.removeOld()
         if (!(await store.hasLivingEvent())) await run()
       })().catch(onError)
     }, EVERY_MS).unref()

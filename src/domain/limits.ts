@@ -20,6 +20,7 @@ export const LIMITS = {
   session_call: { max: 60, windowMs: MINUTE_MS },
   client_log: { max: 60, windowMs: MINUTE_MS },
   login: { max: 30, windowMs: MINUTE_MS },
+  stream_ticket: { max: 30, windowMs: MINUTE_MS },
   refused_token: { max: 30, windowMs: MINUTE_MS },
   unknown_licence: { max: 5, windowMs: 15 * MINUTE_MS },
   licence_prefix: { max: 30, windowMs: HOUR_MS },

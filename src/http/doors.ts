@@ -1,10 +1,11 @@
 import { hash } from 'node:crypto'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
 import { addressKey } from '../domain/addresses.ts'
 import { supportCodeOf } from '../domain/ids.ts'
 import { isOperator, type SignedIn } from '../domain/sessions.ts'
-import { AppError } from '../errors.ts'
+import type { TicketUse } from '../domain/streams/tickets.ts'
+import { AppError, type ErrorCode } from '../errors.ts'
 import { LEGACY_ERROR } from '../wire.ts'
 import { refuse } from './errors.ts'
 import { useLegacyTokens } from './legacy-tokens.ts'
@@ -16,6 +17,8 @@ declare module 'fastify' {
     sessionId: string
     /** Who asks, and by which session; set by the doors of users alone. */
     signedIn: SignedIn
+    /** The ticket that a stream is opened with, or `null`; set by the stream door alone. */
+    streamTicket: TicketUse | null
   }
 }
 
@@ -71,34 +74,74 @@ export function clientDoor(door: FastifyInstance, app: App): void {
   })
 }
 
+/** Refuses who shows nothing that opens the door, and counts it. */
+function refuseStranger(
+  app: App,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  code: ErrorCode,
+): FastifyReply {
+  const { address } = request
+  app.events.refuse('authn_token_refused', address)
+  if (!app.limits.allows('refused_token', addressKey(address))) throw new AppError('too_many_requests')
+  reply.header('www-authenticate', 'Bearer')
+  return refuse(request, reply, code)
+}
+
 /** Lets through who shows a living operator token. */
 export function operatorDoor(door: FastifyInstance, app: App): void {
   door.addHook('onRequest', async (request, reply) => {
-    const { address } = request
     if ((await app.tokens.authenticate(bearer(request) ?? '')) !== null) return
-    app.events.refuse('authn_token_refused', address)
-    if (!app.limits.allows('refused_token', addressKey(address))) throw new AppError('too_many_requests')
-    reply.header('www-authenticate', 'Bearer')
-    return refuse(request, reply, 'authentication_required')
+    return refuseStranger(app, request, reply, 'authentication_required')
   })
+}
+
+function admit(app: App, request: FastifyRequest, session: SignedIn): void {
+  request.signedIn = session
+  request.facts.session = sessionMark(session.sessionId)
+  app.sessions.touch(session, { ipAddress: request.address, userAgent: userAgentOf(request) })
+}
+
+/** The live session whose token the request shows, or `null`. */
+async function sessionOf(request: FastifyRequest, tokens: SessionTokens): Promise<SignedIn | null> {
+  const session = await tokens.sessionOf(bearer(request) ?? '')
+  const { 'x-session-id': named = session?.sessionId } = request.headers
+  return named === session?.sessionId ? session : null
 }
 
 /** Lets through who shows the token of a live session of his. */
 export function userDoor(door: FastifyInstance, app: App, tokens: SessionTokens): void {
   door.decorateRequest('signedIn')
   door.addHook('onRequest', async (request, reply) => {
-    const { address, headers } = request
-    const session = await tokens.sessionOf(bearer(request) ?? '')
-    const named = headers['x-session-id']
-    if (session === null || (named !== undefined && named !== session.sessionId)) {
-      app.events.refuse('authn_token_refused', address)
-      if (!app.limits.allows('refused_token', addressKey(address))) throw new AppError('too_many_requests')
-      reply.header('www-authenticate', 'Bearer')
-      return refuse(request, reply, 'sign_in_required')
+    const session = await sessionOf(request, tokens)
+    if (session === null) return refuseStranger(app, request, reply, 'sign_in_required')
+    admit(app, request, session)
+  })
+}
+
+/** Lets through who shows such a token, or has a ticket in the URL: not every client of streams can set a header. */
+export function streamDoor(door: FastifyInstance, app: App, tokens: SessionTokens): void {
+  door.decorateRequest('signedIn')
+  door.decorateRequest('streamTicket', null)
+  door.addHook('onRequest', async (request, reply) => {
+    const { ticket } = request.query as Record<string, unknown>
+    if (ticket === undefined) {
+      const session = await sessionOf(request, tokens)
+      if (session === null) return refuseStranger(app, request, reply, 'sign_in_required')
+      return admit(app, request, session)
     }
-    request.signedIn = session
-    request.facts.session = sessionMark(session.sessionId)
-    app.sessions.touch(session, { ipAddress: address, userAgent: userAgentOf(request) })
+    const admission = await app.streamTickets.redeem(
+      String(ticket),
+      Boolean(request.headers['last-event-id']),
+    )
+    if (admission.kind === 'refused') return refuseStranger(app, request, reply, 'stream_ticket_invalid')
+    if (admission.kind === 'over') {
+      request.facts.outcome = 'stream.session_over'
+      // The one answer after which a browser does not try again (WHATWG HTML, section 9.2.3).
+      return reply.code(204).send()
+    }
+    request.streamTicket = admission.use
+    admit(app, request, admission.session)
   })
 }
 

@@ -12,7 +12,7 @@ import { loadTls, type TlsPaths } from '../tls.ts'
 import { VERSION } from '../version.ts'
 import { takeEmptyBodies } from './bodies.ts'
 import { closeGently } from './closing.ts'
-import { adminDoor, clientDoor, legacyDoor, operatorDoor, userDoor } from './doors.ts'
+import { adminDoor, clientDoor, legacyDoor, operatorDoor, streamDoor, userDoor } from './doors.ts'
 import { answerErrors, clientErrorAnswerer, frameworkErrorAnswerer } from './errors.ts'
 import { pageHeaders } from './headers.ts'
 import { followRequests, type Requests, trackRequests } from './request-context.ts'
@@ -24,6 +24,7 @@ import { licenceRoutes } from './routes/licences.ts'
 import { sealedRoutes } from './routes/sealed.ts'
 import { sessionKeyRoutes } from './routes/session-keys.ts'
 import { sessionRoutes, userSessionRoutes } from './routes/sessions.ts'
+import { streamAccessRoutes, streamRoutes } from './routes/streams.ts'
 import { wellKnownRoutes } from './routes/well-known.ts'
 import { sealedAnswers } from './sealed.ts'
 import { createSessionTokens } from './session-tokens.ts'
@@ -124,10 +125,15 @@ export async function createServer(app: App): Promise<FastifyInstance> {
     userDoor(guarded, app, sessionTokens)
     await guarded.register(accountRoutes(app), { prefix: '/api' })
     await guarded.register(sessionRoutes(app), { prefix: '/api' })
+    await guarded.register(streamAccessRoutes(app), { prefix: '/api' })
     await guarded.register(async (inner) => {
       adminDoor(inner)
       await inner.register(userSessionRoutes(app), { prefix: '/api/user-sessions' })
     })
+  })
+  await server.register(async (guarded) => {
+    streamDoor(guarded, app, sessionTokens)
+    await guarded.register(streamRoutes(app), { prefix: '/api' })
   })
   await server.register(async (guarded) => {
     operatorDoor(guarded, app)

@@ -22,8 +22,8 @@ export type StreamTicketStore = {
   use(hash: string, terms: { readonly sinceMs: number; readonly again: boolean }): Promise<TicketUse | null>
   /** How often a ticket was used; those that are asked about at the same moment are read in one statement. */
   usesOf(hash: string): Promise<number>
-  /** Removes what was not used and was made before `unusedMs`, and tickets of sessions that ended before `endedMs`. */
-  removeOld(times: { readonly unusedMs: number; readonly endedMs: number }): Promise<number>
+  /** Removes what was made before the given time and never used, or whose session had ended by then. */
+  removeOld(beforeMs: number): Promise<number>
 }
 
 const COUNT_MAX = 64
@@ -60,12 +60,12 @@ export function streamTicketStore(db: Database): StreamTicketStore {
         return row === undefined ? null : { hash, sessionId: row.session_id, uses: row.uses }
       }),
     usesOf: (hash) => counts.submit(hash),
-    removeOld: ({ unusedMs, endedMs }) =>
+    removeOld: (beforeMs) =>
       db.run(
-        `DELETE FROM kunci_stream_tickets WHERE (uses = 0 AND created_at_ms < ?) OR NOT EXISTS (
+        `DELETE FROM kunci_stream_tickets WHERE created_at_ms < ? AND (uses = 0 OR NOT EXISTS (
            SELECT 1 FROM user_sessions s WHERE s.session_id = kunci_stream_tickets.session_id
-             AND (s.is_active = 1 OR s.logout_at >= ?))`,
-        [unusedMs, endedMs],
+             AND (s.is_active = 1 OR s.logout_at >= ?)))`,
+        [beforeMs, beforeMs],
       ),
   }
 }

@@ -1,19 +1,19 @@
 import { hash } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
 import type { Random } from '../../random.ts'
-import type { OwnedSession } from '../../store/sessions.ts'
 import type { StreamTicketStore, TicketUse } from '../../store/stream-tickets.ts'
+import type { Sessions, SignedIn } from '../sessions.ts'
+
+export type { TicketUse }
 
 const TICKET_BYTES = 32
 /** 32 bytes in base64url. */
 const TICKET = /^[A-Za-z0-9_-]{43}$/
 export const TICKET_TTL_S = 30
-/** Whoever comes late is told that his ticket is no good, and not that it never was one. */
-const UNUSED_KEPT_MS = 60_000
 
 /** What a ticket opens. */
 export type Admission =
-  | { readonly kind: 'open'; readonly session: OwnedSession; readonly use: TicketUse }
+  | { readonly kind: 'open'; readonly session: SignedIn; readonly use: TicketUse }
   /** It was one, and its session is over. */
   | { readonly kind: 'over' }
   | { readonly kind: 'refused' }
@@ -23,14 +23,14 @@ export type StreamTickets = ReturnType<typeof createStreamTickets>
 /** A ticket opens a stream where no header can be set: it may stand in a URL, as a token must not. */
 export function createStreamTickets(deps: {
   store: StreamTicketStore
-  find: (sessionId: string) => Promise<OwnedSession | null>
+  sessions: Pick<Sessions, 'find'>
   clock: Clock
   random: Random
 }) {
-  const { store, find, clock, random } = deps
+  const { store, sessions, clock, random } = deps
 
   /** @returns the ticket's text, 256 random bits in base64url, which is kept nowhere. */
-  async function create({ userId, sessionId }: OwnedSession): Promise<string> {
+  async function create({ userId, sessionId }: SignedIn): Promise<string> {
     const ticket = random(TICKET_BYTES).toString('base64url')
     await store.create({ hash: hash('sha256', ticket), userId, sessionId, createdAtMs: clock() })
     return ticket
@@ -46,15 +46,9 @@ export function createStreamTickets(deps: {
     const sinceMs = clock() - TICKET_TTL_S * 1000
     const use = await store.use(hash('sha256', ticket), { sinceMs, again: comesBack })
     if (use === null) return { kind: 'refused' }
-    const session = await find(use.sessionId)
-    return session === null ? { kind: 'over' } : { kind: 'open', session, use }
+    const session = await sessions.find(use.sessionId)
+    return session?.isActive ? { kind: 'open', session, use } : { kind: 'over' }
   }
 
-  return {
-    create,
-    redeem,
-    usesOf: (ticketHash: string) => store.usesOf(ticketHash),
-    /** @param endedMs tickets of sessions that ended before this time go. */
-    removeOld: (endedMs: number) => store.removeOld({ unusedMs: clock() - UNUSED_KEPT_MS, endedMs }),
-  }
+  return { create, redeem }
 }
