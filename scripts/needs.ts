@@ -1,3 +1,4 @@
+import { findChromium } from '../test/support/chromium.ts'
 import { findFaketime } from '../test/support/faketime.ts'
 import { findGo, findJava, findOpensslHeaders, findPhp, findPython } from '../test/support/languages.ts'
 import { findProgram, findServerBinary } from '../test/support/mariadb-install.ts'
@@ -114,5 +115,12 @@ export const NEEDS: readonly Need[] = [
     ].join(' '),
     fedora: 'mono-core mono-extras',
     homebrew: 'mono',
+  },
+  {
+    what: 'Chromium',
+    find: findChromium,
+    debian: 'chromium',
+    fedora: 'chromium',
+    homebrew: 'chromium',
   },
 ]
