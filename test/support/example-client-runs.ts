@@ -37,7 +37,7 @@ const SHORT_WAITS = '10,10,10'
 
 export const HARDWARE = ['board=PF2ABCDE-L1HF65E00X9', 'disk=S4EWNX0M123456Z', 'mac=3C:7C:3F:1A:2B:4C']
 
-function argumentsOf({ server, suite, pins, licence, tool, hardware }: Question): string[] {
+export function argumentsOf({ server, suite, pins, licence, tool, hardware }: Question): string[] {
   return [
     ...['--server', server, '--suite', suite],
     ...pins.flatMap(({ kid, pub }) => ['--pin', `${kid}:${pub}`]),
@@ -67,7 +67,8 @@ export function assertUnavailable(t: Test, run: Run, what: string): void {
   t.equal(run.stderr, '', `${what}: no complaint`)
 }
 
-const pinOf = (suite: Suite): Pin => ({
+/** The server key of the published vectors. */
+export const pinOf = (suite: Suite): Pin => ({
   kid: vectors[suite].kid,
   pub: toB64u(Buffer.from(vectors[suite].S_pub, 'hex')),
 })
