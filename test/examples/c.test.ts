@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { keepsTheProtocol, startDriver } from '../support/example-client.ts'
+import { withstandsEveryAttack } from '../support/example-client-attacks.ts'
 import { believesNoStranger } from '../support/example-client-runs.ts'
 import { asksTheServer } from '../support/example-client-server.ts'
 import { cClient, compile, SOURCE } from './c-client.ts'
@@ -133,3 +134,4 @@ t.test('its HTTP reader takes whole replies, in each framing, and no others', as
 keepsTheProtocol(t, cClient)
 believesNoStranger(t, cClient)
 asksTheServer(t, cClient)
+withstandsEveryAttack(t, cClient)

@@ -7,6 +7,7 @@ import { p256SigningKey } from '../../src/crypto/jwk.ts'
 import { signEs256 } from '../../src/crypto/lease.ts'
 import { DATABASES } from '../support/databases.ts'
 import { keepsTheProtocol, type Program, startDriver, vectors } from '../support/example-client.ts'
+import { withstandsEveryAttack } from '../support/example-client-attacks.ts'
 import { ask, assertUnavailable, believesNoStranger, runWith } from '../support/example-client-runs.ts'
 import { asksTheServer, openShop, question } from '../support/example-client-server.ts'
 import { asOperator } from '../support/installation.ts'
@@ -239,3 +240,4 @@ t.test('a lease without its state, or of something else, is none', async (t) => 
 keepsTheProtocol(t, csharpClient)
 believesNoStranger(t, csharpClient)
 asksTheServer(t, csharpClient)
+withstandsEveryAttack(t, csharpClient)

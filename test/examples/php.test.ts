@@ -1,5 +1,6 @@
 import t from 'tap'
 import { keepsTheProtocol } from '../support/example-client.ts'
+import { withstandsEveryAttack } from '../support/example-client-attacks.ts'
 import { believesNoStranger } from '../support/example-client-runs.ts'
 import { asksTheServer } from '../support/example-client-server.ts'
 import { phpClient } from './php-client.ts'
@@ -7,3 +8,4 @@ import { phpClient } from './php-client.ts'
 keepsTheProtocol(t, phpClient)
 believesNoStranger(t, phpClient)
 asksTheServer(t, phpClient)
+withstandsEveryAttack(t, phpClient)
