@@ -150,4 +150,21 @@ t.test('Galera', { skip: library === undefined && 'no libgalera_smm.so here' }, 
     await sleep(1000)
     t.notOk(await isIn(elsewhere))
   })
+
+  t.test('who listens at one node hears in order what happens at both', async (t) => {
+    await asOperator(here, (app) => addUser(app, 'heard@example.com'))
+    const listener = await signIn(doors[1], 'heard@example.com')
+    const { body } = await listener.ask('GET /api/events/poll')
+    const others: string[] = []
+    for (let i = 0; i < SIGN_INS; i++)
+      others.push((await signIn(i % 2 === 0 ? doors[0] : doors[1], 'heard@example.com')).sessionId)
+    const heard: string[] = []
+    const startMs = performance.now()
+    for (let after = body.data.lastId; heard.length < SIGN_INS && performance.now() - startMs < 5000; ) {
+      const { data } = (await listener.ask(`GET /api/events/poll?after=${after}&wait=1`)).body
+      heard.push(...data.events.map((event: { data: { sessionId: string } }) => event.data.sessionId))
+      after = data.lastId
+    }
+    t.same(heard, others)
+  })
 })
