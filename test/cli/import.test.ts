@@ -7,7 +7,7 @@ import { failure, json, kunci } from '../support/cli.ts'
 import { DATABASES, type TestDatabase, type TestEnv } from '../support/databases.ts'
 import { asOperator, type Installation, install, sql, until } from '../support/installation.ts'
 import { ACTOR, type Bench, encrypt, openBench, postCheck, runProgram } from '../support/legacy.ts'
-import { startMariadb } from '../support/mariadb.ts'
+import { startLargeMariadb, startMariadb } from '../support/mariadb.ts'
 import { runKunci, spawnKunci } from '../support/server.ts'
 
 // This machine, like an operator's, lives far from UTC and from the old server.
@@ -24,18 +24,8 @@ const digestOf = (hwid: string) =>
 const rowOf = (name: string, hwid: string, expiry = '2099-12-31', rest = 'NULL,NULL,NULL,NULL,3,NULL') =>
   `${name},${digestOf(hwid)},${expiry},${rest}`
 
-/**
- * For the old servers' tables and all that is large: the server that other test files share has little memory. It need
- * not outlive a crash of its own, and spares the disk.
- */
-const large = await startMariadb({
-  args: [
-    '--innodb-buffer-pool-size=192M',
-    '--innodb-flush-log-at-trx-commit=0',
-    '--innodb-doublewrite=OFF',
-    '--loose-innodb-log-file-size=96M',
-  ],
-})
+/** For the old servers' tables and all that is large. */
+const large = await startLargeMariadb()
 t.teardown(() => large.kill())
 const largeHouse = async (t: Pick<Test, 'teardown'>, database: TestDatabase) =>
   house(t, database, database.name === 'SQLite' ? {} : { DATABASE_URL: await large.createDatabase() })
