@@ -15,7 +15,7 @@ type Entry = {
   isForgotten: boolean
 }
 
-/** What a token says of itself; `digest` is the SHA-256 of its text. */
+/** What a token says of itself; `digest` stands for its text under the keys of the moment. */
 export type NamedSession = { readonly userId: number; readonly sessionId: string; readonly digest: string }
 
 /**

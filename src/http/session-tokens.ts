@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import type { App } from '../app.ts'
 import type { SignedIn, TrackedSession } from '../domain/sessions.ts'
+import { memoised } from '../memo.ts'
 import { createSignedTokens } from './signed-tokens.ts'
 
 const KIND = {
@@ -28,6 +29,8 @@ export type SessionTokens = ReturnType<typeof createSessionTokens>
 export function createSessionTokens(app: Pick<App, 'keyPairs' | 'issuer' | 'random' | 'sessions'>) {
   const { random, sessions } = app
   const tokens = createSignedTokens(app, KIND)
+  /** Goes into what a token is remembered by: a key that was retired vouches for none that it vouched for before. */
+  const markOf = memoised((_ring: object) => random(JTI_BYTES).toString('base64url'))
 
   function issue({ userId, sessionId, loginAtMs, expiresAtMs }: TrackedSession): Promise<string> {
     return tokens.sign({
@@ -44,7 +47,7 @@ export function createSessionTokens(app: Pick<App, 'keyPairs' | 'issuer' | 'rand
     const names = namesIn(token)
     if (names === null) return null
     const verify = await tokens.verifier()
-    const digest = hash('sha256', token, 'base64url')
+    const digest = hash('sha256', `${markOf(tokens.ring())} ${token}`, 'base64url')
     return sessions.signedIn({ ...names, digest }, () => verify(token) !== null)
   }
 
