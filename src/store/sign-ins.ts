@@ -1,4 +1,4 @@
-import { type Database, insertMany, type Session } from './engine/database.ts'
+import { type Database, DuplicateKeyError, insertMany, type Session } from './engine/database.ts'
 import {
   endSessions,
   insertSessions,
@@ -8,6 +8,8 @@ import {
 } from './session-rows.ts'
 import { insertStreamed, type StreamedEvent } from './stream.ts'
 import type { User } from './users.ts'
+
+const TRIES_MAX = 5
 
 /** What a sign-in that met a full house may come back with. */
 export type TakeOver = {
@@ -117,10 +119,21 @@ async function keepSession(
   return true
 }
 
+/** Numbers of sessions are random in part: one that is taken already is drawn again. */
+async function drawnAgain<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof DuplicateKeyError) || tries === TRIES_MAX) throw error
+    }
+  }
+}
+
 export function signInStore(db: Database): SignInStore {
   return {
-    signIn: ({ id: userId, updatedAtMs }, takeOverHash, decide) =>
-      db.transaction(async (tx) => {
+    signIn: ({ id: userId, updatedAtMs }, takeOverHash, decide) => {
+      const takeTurn = async (tx: Session) => {
         // Written first: a read would let two of them look before either has moved, and a lock holds on one node alone.
         const turn =
           'UPDATE kunci_users SET logins = logins + 1 WHERE id = ? AND is_active = 1 AND updated_at_ms = ?'
@@ -129,7 +142,9 @@ export function signInStore(db: Database): SignInStore {
         const move = decide({ sessions, takeOver: await takeOverOf(tx, userId, takeOverHash) })
         await makeMove(tx, move, takeOverHash)
         return move
-      }),
+      }
+      return drawnAgain(() => db.transaction(takeTurn))
+    },
     keep: (session, nowMs, told) => db.transaction((tx) => keepSession(tx, session, nowMs, told)),
     ownerOf: async (tokenHash) => {
       const sql = 'SELECT user_id FROM kunci_take_overs WHERE token_hash = ?'
