@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
-import type { SessionStore } from '../store/sessions.ts'
+import type { SessionEnd } from '../store/session-rows.ts'
+import type { OwnedSession, SessionStore } from '../store/sessions.ts'
 import type { SignInStore } from '../store/sign-ins.ts'
 import { overReason } from './session-policy.ts'
 import type { Sessions } from './sessions.ts'
@@ -22,13 +23,20 @@ export function createSessionExpiry(deps: {
 }) {
   const { store, signIns, sessions, historyDays, clock, onError } = deps
 
+  function endOf(session: OwnedSession): SessionEnd {
+    const reason = overReason(session)
+    const end = sessions.endOf(session, reason, SERVER)
+    // Another process may have noted a use of it since it was read.
+    return reason === 'idle' ? { ...end, unlessUsedAfterMs: session.lastActivityMs } : end
+  }
+
   /** Writes down the end of what has ended by itself. @returns how many there were. */
   async function endOverdue(): Promise<number> {
+    // What was used in time is not over, though its row does not say so yet.
+    await sessions.flush()
     for (let total = 0; ; ) {
-      const nowMs = clock()
-      const overdue = await store.listOverdue(nowMs, OVERDUE_BATCH)
-      const ends = overdue.map((session) => sessions.endOf(session, overReason(session, nowMs), SERVER))
-      total += (await sessions.write(ends)).length
+      const overdue = await store.listOverdue(clock(), OVERDUE_BATCH)
+      total += (await sessions.write(overdue.map(endOf))).length
       if (overdue.length < OVERDUE_BATCH) return total
     }
   }

@@ -32,10 +32,11 @@ export type SignInVerdict = { readonly over: readonly Ending[] } & (
 /** How long the holder of a session has to save his work, and to say no. */
 export const YIELD_MS = 15_000
 
-/** Why a session is over that nobody ended. */
-export function overReason({ yieldByMs, expiresAtMs }: SessionRow, nowMs: number): EndReason {
-  if (yieldByMs !== null && yieldByMs <= nowMs) return 'yielded'
-  return expiresAtMs <= nowMs ? 'expired' : 'idle'
+/** Why a session is over that nobody ended: what came first. */
+export function overReason({ yieldByMs, expiresAtMs, lastActivityMs, idleMs }: SessionRow): EndReason {
+  const unusedMs = lastActivityMs + idleMs
+  if (yieldByMs !== null && yieldByMs <= Math.min(expiresAtMs, unusedMs)) return 'yielded'
+  return expiresAtMs <= unusedMs ? 'expired' : 'idle'
 }
 
 function leastUsedFirst(sessions: readonly SessionRow[]): SessionRow[] {
@@ -77,7 +78,7 @@ export function decideSignIn(
   const live = house.sessions.filter((session) => isLive(session, nowMs))
   const over = house.sessions
     .filter((session) => !isLive(session, nowMs))
-    .map((session) => ({ session, reason: overReason(session, nowMs) }))
+    .map((session) => ({ session, reason: overReason(session) }))
   const refusal = comesBack ? judgeTakeOver(house.takeOver, nowMs) : null
   if (refusal !== null) return { kind: refusal, over }
   const blocking = inTheWay(live, maxSessions ?? Number.POSITIVE_INFINITY, chosen)

@@ -38,6 +38,8 @@ export type SessionEnd = {
   readonly reason: string
   readonly by: string
   readonly told: StreamedEvent
+  /** It ends unless it was used after this time. */
+  readonly unlessUsedAfterMs?: number
 }
 
 const COLUMNS = {
@@ -98,10 +100,10 @@ export function insertSessions(sessions: readonly SessionRow[]) {
 /** Ends sessions within a transaction, each once. @returns the ids of those that were not over already. */
 export async function endSessions(tx: Session, ends: readonly SessionEnd[]): Promise<string[]> {
   const ended: string[] = []
-  for (const { sessionId, atMs, reason, by, told } of ends) {
+  for (const { sessionId, atMs, reason, by, told, unlessUsedAfterMs = Number.MAX_SAFE_INTEGER } of ends) {
     const sql = `UPDATE user_sessions SET is_active = 0, logout_at = ?, end_reason = ?, ended_by = ?, yield_by = NULL, updated_at = ?
-      WHERE session_id = ? AND is_active = 1`
-    if ((await tx.run(sql, [atMs, reason, by, atMs, sessionId])) !== 1) continue
+      WHERE session_id = ? AND is_active = 1 AND last_activity <= ?`
+    if ((await tx.run(sql, [atMs, reason, by, atMs, sessionId, unlessUsedAfterMs])) !== 1) continue
     for (const statement of insertStreamed([told])) await tx.run(...statement)
     ended.push(sessionId)
   }

@@ -20,7 +20,7 @@ export function createLookout(deps: {
   function endOf(session: OwnedSession, position: number): StreamMessage {
     const { sessionId, userId, endReason, endedBy } = session
     const nowMs = clock()
-    const detail = { reason: endReason ?? overReason(session, nowMs), ended_by: endedBy ?? 'server' }
+    const detail = { reason: endReason ?? overReason(session), ended_by: endedBy ?? 'server' }
     return messageOf({ type: 'session_ended', atMs: nowMs, userId, sessionId, detail, position })
   }
 
