@@ -17,7 +17,7 @@ export function createSessionEndings(deps: {
   clock: Clock
 }) {
   const { store, signIns, sessions, events, clock } = deps
-  const { find, end, changing, liveOf } = sessions
+  const { find, end, endAllOf, changing } = sessions
 
   /**
    * Ends somebody's session as an operator may.
@@ -46,8 +46,7 @@ export function createSessionEndings(deps: {
 
   /** Ends all sessions of a user but the one that is named. @returns how many ended. */
   async function endOthers(userId: number, except: string | null, actor: Actor): Promise<number> {
-    const others = (await liveOf(userId)).filter(({ sessionId }) => sessionId !== except)
-    return (await end(others, 'logout', actor)).length
+    return (await endAllOf(userId, except, 'logout', actor)).length
   }
 
   /** Answers for a session that was asked to make way. @throws {AppError} `session_state` where it was not. */

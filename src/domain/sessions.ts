@@ -114,11 +114,22 @@ export function createSessions(deps: {
     return write(sessions.map((session) => endOf(session, reason, actor)))
   }
 
+  /** Where a user is signed in now, the newest first. */
+  const liveOf = (userId: number) => store.listLiveOf(userId, clock(), LIST_MAX)
+
+  /** Ends all sessions of a user but the one that is named. @returns those that this call ended. */
+  async function endAllOf(userId: number, except: string | null, reason: EndReason, actor: Actor) {
+    for (const ended: string[] = []; ; ) {
+      const some = await liveOf(userId)
+      const others = some.filter(({ sessionId }) => sessionId !== except)
+      ended.push(...(await end(others, reason, actor)))
+      if (some.length < LIST_MAX) return ended
+    }
+  }
+
   return {
-    ...{ changing, signedIn, endOf, write, find, end },
+    ...{ changing, signedIn, endOf, write, find, end, endAllOf, liveOf },
     touch: activity.touch.bind(activity),
-    /** Where a user is signed in now, the newest first. */
-    liveOf: (userId: number) => store.listLiveOf(userId, clock(), LIST_MAX),
     /** Those who are signed in now, the latest active first. */
     listLive: (limit = LIST_MAX) => store.listLive(clock(), limit),
     countLive: () => store.countLive(clock()),

@@ -54,6 +54,7 @@ const LIVE =
 const OVERDUE =
   's.is_active = 1 AND (s.expires_at <= ? OR s.last_activity + s.idle_ms <= ? OR s.yield_by <= ?)'
 const FIND_MAX = 64
+const ASCII = /^[\x20-\x7e]*$/
 
 /** Guarded by the time, as another node may know of a later use. */
 function stampOne({ sessionId, atMs, ipAddress, userAgent }: Stamp): Statement {
@@ -100,7 +101,8 @@ export function sessionStore(db: Database): SessionStore {
   }
 
   return {
-    find: (sessionId) => together.submit(sessionId),
+    // Text beyond ASCII is an error to the column, and would be one to whoever asks at the same moment.
+    find: async (sessionId) => (ASCII.test(sessionId) ? together.submit(sessionId) : null),
     end: (ends) => db.transaction((tx) => endSessions(tx, ends)),
     stamp: (stamps) => db.batch(stamps.map(stampOne)),
     listLive: (nowMs, limit) =>

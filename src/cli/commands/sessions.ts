@@ -67,13 +67,15 @@ const end = command({
     withApp(async (app) => {
       if ((args.session === undefined) === (args.user === undefined))
         throw new UsageError('Either --session or --user says what ends, and not both.')
-      const found =
+      const endOne = async (sessionId: string) => {
+        const session = await app.sessions.find(sessionId)
+        if (session?.isActive) return app.sessions.end([session], 'forced', actor)
+        throw new AppError('session_not_found', { detail: `no session with the id "${sessionId}" lives` })
+      }
+      const ended =
         args.user === undefined
-          ? await app.sessions.find(args.session ?? '').then((one) => (one?.isActive ? [one] : []))
-          : await app.sessions.liveOf((await app.users.find(args.user)).id)
-      if (args.session !== undefined && found.length === 0)
-        throw new AppError('session_not_found', { detail: `no session with the id "${args.session}" lives` })
-      const ended = await app.sessions.end(found, 'forced', actor)
+          ? await endOne(args.session ?? '')
+          : await app.sessions.endAllOf((await app.users.find(args.user)).id, null, 'forced', actor)
       return { data: { ended }, text: `Sessions ended: ${ended.length}.` }
     }),
 })
