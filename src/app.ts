@@ -30,6 +30,8 @@ import { createEnvelopes } from './domain/sealed/envelopes.ts'
 import { createHandshakes } from './domain/sealed/handshakes.ts'
 import { createMachines } from './domain/sealed/machines.ts'
 import { createOperations } from './domain/sealed/operations.ts'
+import { createPresence } from './domain/sealed/presence.ts'
+import { createSeats, createSeatTerms, type SeatTerms } from './domain/seats.ts'
 import { createSessionEndings } from './domain/session-endings.ts'
 import { createSessionExpiry } from './domain/session-expiry.ts'
 import { createSessionKeys } from './domain/session-keys.ts'
@@ -80,6 +82,7 @@ import { openOldServer } from './store/old-server/open.ts'
 import { openOldUsers } from './store/old-users/open.ts'
 import { productStore } from './store/products.ts'
 import { currentKey, keysOf, type Ring } from './store/ring.ts'
+import { type SeatStore, seatStore } from './store/seats.ts'
 import { type SessionKeyStore, sessionKeyStore } from './store/session-keys.ts'
 import { sessionPolicyStore } from './store/session-policies.ts'
 import { sessionStore } from './store/sessions.ts'
@@ -260,6 +263,8 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
     ...{ sessionKeys, recognition, products, limits, events, clock, singleUse: config.legacySingleUse },
   })
   const messages = messageStore(db)
+  const seatRows = seatStore(db)
+  const seatTerms = createSeatTerms({ clock, checkAgainAfterS: config.checkAgainAfterS })
   const keyPairs = createKeyPairs({ keyring })
   const keys = createKeys({ keyring, keyPairs })
   const streamTail = createTail({ store: streamStore(db), clock, onError })
@@ -290,12 +295,14 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
     ...accounts,
     ...live,
     ...createSealed(config, ports, db, identity, {
-      ...{ sessionKeyRows, messages, keyPairs, products, recognition, limits, events, onError },
+      ...{ sessionKeyRows, messages, seatRows, seatTerms },
+      ...{ keyPairs, products, recognition, limits, events, onError },
     }),
     licences,
     licenceKeys: createLicenceKeys({
       ...{ store: licenceRows, find: licences.find, events, recognition, random },
     }),
+    seats: createSeats({ store: seatRows, licences, terms: seatTerms }),
     checks,
     cleanup,
     imports: createImports({
@@ -395,6 +402,8 @@ function createLiveStreams(
 type SealedNeeds = {
   readonly sessionKeyRows: SessionKeyStore
   readonly messages: MessageStore
+  readonly seatRows: SeatStore
+  readonly seatTerms: SeatTerms
   readonly keyPairs: KeyPairs
   readonly products: Products
   readonly recognition: Recognition
@@ -409,14 +418,17 @@ function createSealed(
   { clock, random }: Required<Ports>,
   db: Database,
   { keyring, issuer }: Identity,
-  { sessionKeyRows, messages, keyPairs, products, recognition, limits, events, onError }: SealedNeeds,
+  needs: SealedNeeds,
 ) {
+  const { sessionKeyRows, messages, seatRows, seatTerms, keyPairs } = needs
+  const { products, recognition, limits, events, onError } = needs
   const { leaseTtlS: ttlS, leaseGraceS: graceS, leaseRunS: runS, checkAgainAfterS } = config
   const judge = createAdmission({
     store: enrolmentStore(db),
     machines: createMachines({ keyring }),
-    ...{ products, recognition, limits, events, clock, random },
+    ...{ products, recognition, seatTerms, limits, events, clock, random },
   })
+  const presence = createPresence({ store: seatRows, terms: seatTerms, events, clock })
   const leases = createLeases({ keyPairs, issuer, terms: { ttlS, graceS, runS }, clock, random })
   return {
     handshakes: createHandshakes({
@@ -425,7 +437,9 @@ function createSealed(
     }),
     calls: createCalls({
       envelopes: createEnvelopes({ sessions: sessionKeyRows, keyring, clock, random }),
-      operations: createOperations({ judge, leases, limits, events, clock, random, checkAgainAfterS }),
+      operations: createOperations({
+        ...{ judge, presence, leases, limits, events, clock, random, checkAgainAfterS },
+      }),
       ...{ messages, limits, clock, onError },
     }),
   }

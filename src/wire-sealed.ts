@@ -87,13 +87,15 @@ const Components = Type.Object(
 
 export const Plaintext = Type.Object({ nonce: b64u(NONCE_BYTES), data: Type.Object({}) }, STRICT)
 
+const Lang = Type.Union([Type.Literal('en'), Type.Literal('id')])
+
 export const CheckData = Type.Object(
   {
     licence: Type.String({ minLength: 1, maxLength: 64 }),
     tool: Type.String({ pattern: '^[\\x21-\\x7e]{1,32}$', description: 'The code of a product.' }),
     ver: Type.String({ maxLength: 64 }),
     hwid: Type.Object({ v: Type.Literal(1), c: Components }, STRICT),
-    lang: Type.Optional(Type.Union([Type.Literal('en'), Type.Literal('id')])),
+    lang: Type.Optional(Lang),
   },
   STRICT,
 )
@@ -112,6 +114,14 @@ export const LogData = Type.Object(
   STRICT,
 )
 
+export const PingData = Type.Object(
+  {
+    keep: Type.Optional(Type.Literal(true, { description: 'Whoever was asked for his seat keeps it.' })),
+    lang: Type.Optional(Lang),
+  },
+  STRICT,
+)
+
 export const NoData = Type.Object({}, STRICT)
 
 export type SessionRequest = Static<typeof SessionRequest>
@@ -119,6 +129,7 @@ export type CallRequest = Static<typeof CallRequest>
 export type CallReply = Static<typeof CallReply>
 export type CheckData = Static<typeof CheckData>
 export type LogData = Static<typeof LogData>
+export type PingData = Static<typeof PingData>
 
 const compiled = {
   sessionRequest: Compile(SessionRequest),
@@ -126,6 +137,7 @@ const compiled = {
   plaintext: Compile(Plaintext),
   checkData: Compile(CheckData),
   logData: Compile(LogData),
+  pingData: Compile(PingData),
   noData: Compile(NoData),
 }
 
@@ -136,4 +148,5 @@ export const isPlaintext = (value: unknown): value is { nonce: string; data: Rec
   compiled.plaintext.Check(value)
 export const isCheckData = (value: unknown): value is CheckData => compiled.checkData.Check(value)
 export const isLogData = (value: unknown): value is LogData => compiled.logData.Check(value)
+export const isPingData = (value: unknown): value is PingData => compiled.pingData.Check(value)
 export const isNoData = (value: unknown): value is Record<string, never> => compiled.noData.Check(value)

@@ -14,7 +14,7 @@ export const EVENT_TYPES = {
   product_created: 'An operator created a product.',
   product_updated: 'An operator changed a product.',
   licence_created: 'An operator created a licence.',
-  licence_updated: 'An operator changed the texts of a licence.',
+  licence_updated: 'An operator changed the customer, the texts or the seats of a licence.',
   licence_suspended: 'An operator suspended a licence.',
   licence_resumed: 'An operator lifted a suspension.',
   licence_revoked: 'An operator revoked a licence for good.',
@@ -24,6 +24,9 @@ export const EVENT_TYPES = {
   licence_key_issued: 'An operator had a key made for a licence; detail.replaced: an earlier one is void.',
   licence_renewed: 'An operator changed when a licence expires.',
   device_binding_ended: 'A machine known by the old contract alone made way for one that is enrolled.',
+  seat_ended:
+    'A device lost or left its seat; detail.reason: kicked, yielded, withdrawn or released. A seat that lapses is silent.',
+  seat_kept: 'A device that was asked to make way for another keeps its seat.',
   lease_issued:
     'A client asked for a new lease, a permit to run while the server cannot be reached, and it was signed.',
   client_log: 'A client logged something.',

@@ -37,6 +37,7 @@ function licenceOf(customer: NewCustomer, product: Product, nowMs: number): Impo
   return {
     ...{ id, productId: product.id, customer: name, expiresAtMs, state: 'active', stateReason: null },
     ...{ sk, sck, maintenance, status1Text, createdAtMs: nowMs, updatedAtMs: nowMs },
+    seats: null,
   }
 }
 

@@ -19,8 +19,26 @@ export type NewLicence = LicenceTexts & {
   readonly customer: string
   /** `null`: perpetual. */
   readonly expiresAtMs: number | null
+  /** On how many machines it may run at once. Left out: that is not counted. */
+  readonly seats?: number | null | undefined
   /** The machine to bind at once, as the old program names it. */
   readonly hwid?: string | undefined
+}
+
+export type LicenceChanges = LicenceTexts & {
+  readonly customer?: string
+  /** `null`: that is not counted any more. */
+  readonly seats?: number | null
+}
+
+/** Each seat may be a device to look at in every check. */
+export const SEATS_MAX = 1000
+
+/** @throws {AppError} `invalid_argument`. */
+function requireSeats(seats: number | null | undefined): void {
+  if (seats === null || seats === undefined) return
+  if (Number.isInteger(seats) && seats >= 1 && seats <= SEATS_MAX) return
+  throw new AppError('invalid_argument', { detail: `a licence has 1 to ${SEATS_MAX} seats, not ${seats}` })
 }
 
 export type Licences = ReturnType<typeof createLicences>
@@ -38,12 +56,13 @@ export function createLicences(deps: {
   /**
    * Creates a licence, and binds its first machine where one is named.
    * @returns the licence and its key, which is kept nowhere and cannot be shown again.
-   * @throws {AppError} `product_not_found`, or `invalid_argument` for a text that cannot be kept or an HWID without a
-   *   letter or digit.
+   * @throws {AppError} `product_not_found`, or `invalid_argument` for a text that cannot be kept, an HWID without a
+   *   letter or digit, or a number of seats that no licence has.
    */
   async function create(actor: Actor, wish: NewLicence): Promise<{ licence: Licence; key: string }> {
     const product = await products.find(wish.productCode)
     requireTexts(wish)
+    requireSeats(wish.seats)
     const machine = wish.hwid === undefined ? undefined : recognition.machineOf(product, wish.hwid)
     if (machine === null)
       throw new AppError('invalid_argument', { detail: 'the HWID has no letter or digit in it' })
@@ -54,6 +73,7 @@ export function createLicences(deps: {
         productId: product.id,
         customer: wish.customer,
         expiresAtMs: wish.expiresAtMs,
+        seats: wish.seats ?? null,
       },
       ...{ state: 'active', stateReason: null, createdAtMs: nowMs, updatedAtMs: nowMs },
       ...{ sk: wish.sk ?? null, sck: wish.sck ?? null },
@@ -89,7 +109,8 @@ export function createLicences(deps: {
   ): Promise<Licence> {
     // Later than what was seen even within one millisecond, as the guard compares it.
     const licence = { ...seen, ...changes, updatedAtMs: Math.max(clock(), seen.updatedAtMs + 1) }
-    const detail = { reason: changes.stateReason ?? null, expires_at_ms: licence.expiresAtMs }
+    const { expiresAtMs, seats } = licence
+    const detail = { reason: changes.stateReason ?? null, expires_at_ms: expiresAtMs, seats }
     const facts = { productId: licence.productId, licenceId: licence.id, detail }
     if (await store.update(licence, seen, events.build(type, actor, facts))) return licence
     throw changedMeanwhile(seen.id)
@@ -129,9 +150,10 @@ export function createLicences(deps: {
       refuseRevoked(seen)
       return change(actor, 'licence_renewed', seen, { expiresAtMs })
     },
-    update: async (actor: Actor, id: string, texts: LicenceTexts & { customer?: string }) => {
-      requireTexts(texts)
-      return change(actor, 'licence_updated', await find(id), texts)
+    update: async (actor: Actor, id: string, changes: LicenceChanges) => {
+      requireTexts(changes)
+      requireSeats(changes.seats)
+      return change(actor, 'licence_updated', await find(id), changes)
     },
   }
 }

@@ -6,7 +6,9 @@ import type { Actor, Events } from './events.ts'
 import { newId } from './ids.ts'
 import { requireTexts } from './texts.ts'
 
-export type ProductChanges = Partial<LegacyTexts & Pick<Product, 'name' | 'legacyEnabled' | 'bindAddress'>>
+export type ProductChanges = Partial<
+  LegacyTexts & Pick<Product, 'name' | 'legacyEnabled' | 'bindAddress' | 'atSeatLimit'>
+>
 
 /** Every request asks for the product; what another process changed about it is seen within this time. */
 export const PRODUCTS_KNOWN_FOR_MS = 250
@@ -77,6 +79,7 @@ export function createProducts(deps: {
     const nowMs = clock()
     const product: Product = {
       ...{ sk: '', sck: '', maintenance: 'no', status1Text: '', legacyEnabled: true, bindAddress: false },
+      atSeatLimit: 'refuse',
       ...changes,
       ...{ id: newId('prd', random), code, name, createdAtMs: nowMs, updatedAtMs: nowMs },
     }

@@ -8,6 +8,7 @@ import {
   type Statement,
 } from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
+import { freeSeats } from './seats.ts'
 
 export type Device = {
   readonly id: string
@@ -48,7 +49,7 @@ export type NewEnrolment = {
 
 export type DeviceStore = {
   list(filter: { licenceId?: string | undefined; limit: number }): Promise<Device[]>
-  /** Releases a device. @returns `false` when it was released already. */
+  /** Releases a device, and frees its seat. @returns `false` when it was released already. */
   release(device: Device, nowMs: number, event: EventRow): Promise<boolean>
 }
 
@@ -139,8 +140,10 @@ export function deviceStore(db: Database): DeviceStore {
     release: (device, nowMs, event) =>
       db.transaction(async (tx) => {
         const changed = await tx.run(...releaseDevice(device.id, nowMs))
-        if (changed === 1) await tx.run(...insertEvents([event]))
-        return changed === 1
+        if (changed !== 1) return false
+        await tx.run(...freeSeats(device.licenceId, device.id))
+        await tx.run(...insertEvents([event]))
+        return true
       }),
   }
 }

@@ -2,6 +2,7 @@ import { Coalescer } from './engine/coalescer.ts'
 import { type Database, paddedList, placeholders, type Row } from './engine/database.ts'
 import type { StoredLease } from './leases.ts'
 import { LICENCE_SELECTED, type Licence, licenceFromColumns } from './licences.ts'
+import { readSeats, type Seat } from './seats.ts'
 
 /** A device in use under a licence, with what it is known by and its newest lease. */
 export type EnrolledDevice = {
@@ -15,7 +16,12 @@ export type EnrolledDevice = {
 }
 
 /** A licence with every device in use under it. */
-export type Enrolments = { readonly licence: Licence; readonly devices: readonly EnrolledDevice[] }
+export type Enrolments = {
+  readonly licence: Licence
+  readonly devices: readonly EnrolledDevice[]
+  /** None where they are not counted. */
+  readonly seats: readonly Seat[]
+}
 
 export type EnrolmentStore = {
   /** The licence that has this key hash, with its devices. */
@@ -57,9 +63,11 @@ function deviceFromColumns(row: Row): EnrolledDevice {
   }
 }
 
+type Unseated = { licence: Licence; devices: EnrolledDevice[] }
+
 /** @param rows one for each device; a licence without devices has one too. */
-function fromRows(rows: readonly Row[]): Map<string, Enrolments> {
-  const found = new Map<string, { licence: Licence; devices: EnrolledDevice[] }>()
+function fromRows(rows: readonly Row[]): Map<string, Unseated> {
+  const found = new Map<string, Unseated>()
   for (const row of rows) {
     const key = String(row.key_hash)
     const own = found.get(key) ?? { licence: licenceFromColumns(row), devices: [] }
@@ -67,6 +75,16 @@ function fromRows(rows: readonly Row[]): Map<string, Enrolments> {
     if (row.device_id !== null) own.devices.push(deviceFromColumns(row))
   }
   return found
+}
+
+/** A read of its own, which only licences whose seats are counted pay for. */
+async function seatsCounted(db: Database, found: readonly Unseated[]): Promise<Map<string, Seat[]>> {
+  const counted = found.filter(({ licence }) => licence.seats !== null)
+  if (counted.length === 0) return new Map()
+  return readSeats(
+    db,
+    counted.map(({ licence }) => licence.id),
+  )
 }
 
 async function findByKeys(db: Database, hashes: readonly string[]): Promise<(Enrolments | null)[]> {
@@ -85,7 +103,11 @@ async function findByKeys(db: Database, hashes: readonly string[]): Promise<(Enr
     wanted,
   )
   const byKey = fromRows(rows)
-  return hashes.map((hash) => byKey.get(hash) ?? null)
+  const seatsOf = await seatsCounted(db, [...byKey.values()])
+  return hashes.map((hash) => {
+    const found = byKey.get(hash)
+    return found === undefined ? null : { ...found, seats: seatsOf.get(found.licence.id) ?? [] }
+  })
 }
 
 export function enrolmentStore(db: Database): EnrolmentStore {

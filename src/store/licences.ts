@@ -9,6 +9,7 @@ import {
 } from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
 import type { LegacyTexts } from './products.ts'
+import { freeSeats } from './seats.ts'
 
 export type LicenceState = 'active' | 'suspended' | 'revoked'
 
@@ -20,6 +21,8 @@ export type Licence = { readonly [K in keyof LegacyTexts]: string | null } & {
   readonly stateReason: string | null
   /** Empty: perpetual. */
   readonly expiresAtMs: number | null
+  /** On how many machines it may run at once; empty: that is not counted. */
+  readonly seats: number | null
   readonly createdAtMs: number
   readonly updatedAtMs: number
 }
@@ -43,7 +46,10 @@ export type KeyHash = { readonly hash: string; readonly pepperId: string }
 
 export type LicenceStore = {
   create(licence: Licence, key: KeyHash, also: readonly Statement[], event: EventRow): Promise<void>
-  /** Writes every field that can change, but only over the state the caller saw. @returns whether it was still so. */
+  /**
+   * Writes every field that can change, but only over the state the caller saw, and frees the seats of a licence that
+   * is not active or has none. @returns whether it was still so.
+   */
   update(licence: Licence, seen: Licence, event: EventRow): Promise<boolean>
   /** Gives a licence a key in the place of any other, but only over the state the caller saw. @returns whether it was still so. */
   setKey(licence: Licence, seen: Licence, key: KeyHash, event: EventRow): Promise<boolean>
@@ -66,6 +72,7 @@ const COLUMNS = [
   'state',
   'state_reason',
   'expires_at_ms',
+  'seats',
   'sk',
   'sck',
   'maintenance',
@@ -86,6 +93,7 @@ function toColumns(licence: Licence) {
     licence.state,
     licence.stateReason,
     licence.expiresAtMs,
+    licence.seats,
     licence.sk,
     licence.sck,
     licence.maintenance,
@@ -103,6 +111,7 @@ function fromColumns(row: Row): Licence {
     state: row.state as LicenceState,
     stateReason: row.state_reason as string | null,
     expiresAtMs: row.expires_at_ms as number | null,
+    seats: row.seats as number | null,
     sk: row.sk as string | null,
     sck: row.sck as string | null,
     maintenance: row.maintenance as string | null,
@@ -198,8 +207,10 @@ export function licenceStore(db: Database): LicenceStore {
           `UPDATE kunci_licences SET ${assignments} WHERE id = ? AND state = ? AND updated_at_ms = ?`,
           [...toColumns(licence).slice(2), licence.id, seen.state, seen.updatedAtMs],
         )
-        if (changed === 1) await tx.run(...insertEvents([event]))
-        return changed === 1
+        if (changed !== 1) return false
+        if (licence.state !== 'active' || licence.seats === null) await tx.run(...freeSeats(licence.id))
+        await tx.run(...insertEvents([event]))
+        return true
       }),
     setKey: (licence, seen, key, event) =>
       db.transaction(async (tx) => {

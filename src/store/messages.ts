@@ -12,6 +12,7 @@ import {
 } from './engine/database.ts'
 import { type EventRow, insertEvents } from './events.ts'
 import { type NewLease, putLease } from './leases.ts'
+import { changeSeat, type SeatChange } from './seats.ts'
 import { closeSession } from './session-keys.ts'
 
 /** A message of a sealed session, claimed by session and number, with the reply that its retries get again. */
@@ -42,6 +43,8 @@ export type MessageRecord = {
   readonly enrol?: NewEnrolment | undefined
   /** The binding of the old contract that makes way. */
   readonly release?: { readonly id: string; readonly atMs: number } | undefined
+  /** In this order: a seat is left before it is taken. */
+  readonly seats?: readonly SeatChange[] | undefined
   readonly lease?: NewLease | undefined
   readonly idempotent?: Idempotent | undefined
   /** Ends the session of the message as of this time. */
@@ -117,13 +120,17 @@ async function step(outcome: MessageOutcome, work: () => Promise<unknown>): Prom
 }
 
 async function runAlone(tx: Session, record: MessageRecord): Promise<void> {
-  const { message, events, seenDevice, enrol, release, lease, idempotent, closeAtMs } = record
+  const { message, events, seenDevice, enrol, release, seats, lease, idempotent, closeAtMs } = record
   await step('duplicate', () => tx.run(...insertMessages([message])))
   if (idempotent !== undefined) await step('repeated', () => tx.run(...insertIdempotent(idempotent)))
   if (enrol !== undefined) await step('overtaken', () => enrolDevice(tx, enrol))
   if (release !== undefined)
     await step('overtaken', async () => {
       if ((await tx.run(...releaseDevice(release.id, release.atMs))) !== 1) throw new Refused('overtaken')
+    })
+  for (const change of seats ?? [])
+    await step('overtaken', async () => {
+      if (!(await changeSeat(tx, change))) throw new Refused('overtaken')
     })
   if (lease !== undefined)
     await step('overtaken', async () => {
@@ -152,8 +159,8 @@ function insertIdempotent({ scope, nonce, op, result, createdAtMs }: Idempotent)
   )
 }
 
-function isPlain({ enrol, release, lease, idempotent, closeAtMs }: MessageRecord): boolean {
-  return [enrol, release, lease, idempotent, closeAtMs].every((effect) => effect === undefined)
+function isPlain({ enrol, release, seats, lease, idempotent, closeAtMs }: MessageRecord): boolean {
+  return [enrol, release, seats?.[0], lease, idempotent, closeAtMs].every((effect) => effect === undefined)
 }
 
 async function claimTogether(

@@ -18,6 +18,10 @@ export type LegacyTexts = {
   readonly status1Text: string
 }
 
+/** What becomes of one more device where all seats of a licence are taken. */
+export const AT_SEAT_LIMIT = ['refuse', 'kick', 'ask'] as const
+export type AtSeatLimit = (typeof AT_SEAT_LIMIT)[number]
+
 export type Product = LegacyTexts & {
   readonly id: string
   /** Scope of every device fingerprint, hence never changed. */
@@ -25,6 +29,7 @@ export type Product = LegacyTexts & {
   readonly name: string
   readonly legacyEnabled: boolean
   readonly bindAddress: boolean
+  readonly atSeatLimit: AtSeatLimit
   readonly createdAtMs: number
   readonly updatedAtMs: number
 }
@@ -44,6 +49,7 @@ const COLUMN_OF: Readonly<Record<keyof Product, string>> = {
   name: 'name',
   legacyEnabled: 'legacy_enabled',
   bindAddress: 'bind_address',
+  atSeatLimit: 'at_seat_limit',
   sk: 'sk',
   sck: 'sck',
   maintenance: 'maintenance',
@@ -67,6 +73,7 @@ function fromColumns(row: Row): Product {
     name: String(row.name),
     legacyEnabled: row.legacy_enabled === 1,
     bindAddress: row.bind_address === 1,
+    atSeatLimit: row.at_seat_limit as AtSeatLimit,
     sk: String(row.sk),
     sck: String(row.sck),
     maintenance: String(row.maintenance),

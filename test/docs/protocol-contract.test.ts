@@ -5,7 +5,7 @@ import { COMPONENT_TYPES, isCheckData, isLogData, MAX_SEQ, PLAIN_ERRORS } from '
 import { freshConfig } from '../support/databases.ts'
 import { ACTOR, openBench } from '../support/legacy.ts'
 import { bare, blocks, page, prose, rows, section } from '../support/protocol-page.ts'
-import { checkData, injecting, openSession, pinOf } from '../support/sealed.ts'
+import { checkData, injecting, OTHER_MACHINE, openSession, pinOf } from '../support/sealed.ts'
 
 const NOW = Date.UTC(2026, 5, 1, 12)
 const examples = blocks('json').map((text) => JSON.parse(text))
@@ -33,13 +33,37 @@ t.test('a check as the page shows it is taken, and answered with the members tha
 })
 
 t.test('a refusal has a code of the page, and the members that it names', async (t) => {
-  const denials = rows(/^`(licence|device)_\w+`$/).map(([cell]) => bare(cell))
+  const denials = rows(/^`(licence|device|seat)_\w+`$/).map(([cell]) => bare(cell))
   t.same([...denials, 'ok'].sort(), Object.keys(TEXTS).sort())
   const session = await begin()
   const { status, data } = await session.call('licence.check', checkData('ZN2WB-8VAGR-JQ5X1-9Z0JH-DHA29'))
   t.equal(status, 403)
   const [, shown = ''] = /`status` is 403 and `data` is `(\{.*?\})`/.exec(prose) ?? []
   t.same(Object.keys(data), Object.keys(JSON.parse(shown)))
+})
+
+t.test('a seat and the want of one are told with the members that the page names', async (t) => {
+  const seats = section('### Seats')
+  const [told, refused] = examples.filter((example) => 'seat' in example || 'seats' in example)
+  await bench.app.products.update(ACTOR, 'demo', { atSeatLimit: 'kick' })
+  const { key: counting, licence } = await bench.app.licences.create(ACTOR, { ...wish, seats: 1 })
+  const [first, second] = [await begin(), await begin()]
+  const { data } = await first.call('licence.check', checkData(counting))
+  t.same(Object.keys(data.seat as object), ['seats', 'lapses_in_s'])
+  t.same((await first.call('ping', {})).data, { seat: data.seat })
+  t.match(await second.call('licence.check', checkData(counting, OTHER_MACHINE)), { code: 'ok' })
+  const lost = await first.call('ping', {})
+  t.same(Object.keys(lost.data), Object.keys(refused))
+  t.match(lost, { status: 403, code: 'seat_limit', data: { kicked: true } })
+  await bench.app.products.update(ACTOR, 'demo', { atSeatLimit: 'ask' })
+  const asking = await first.call('licence.check', checkData(counting))
+  t.equal(asking.data.retry_in, 15)
+  t.match(seats, '15 seconds')
+  const { data: asked } = await second.call('ping', {})
+  t.same(Object.keys(asked.seat as object), Object.keys(told.seat))
+  for (const member of [...Object.keys(told.seat), 'retry_in', 'kicked']) t.match(seats, `| \`${member}\` |`)
+  t.match(await second.call('ping', { keep: true }), { code: 'ok' })
+  t.equal((await bench.app.seats.taken(licence.id)).length, 1)
 })
 
 t.test('every operation of the page is served', async (t) => {

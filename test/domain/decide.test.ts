@@ -12,6 +12,7 @@ function candidate(
   const licence: Licence = {
     ...{ id, productId: 'prd', customer: 'A', state: 'active', stateReason: null, expiresAtMs: null },
     ...{ sk: null, sck: null, maintenance: null, status1Text: null, createdAtMs: 0, updatedAtMs: 0 },
+    seats: null,
     ...facts,
   }
   return { bound: { licence, device: null, isEnrolled: false }, binding }

@@ -11,16 +11,16 @@ import { newId } from '../ids.ts'
 import type { Limits } from '../limits.ts'
 import type { Products } from '../products.ts'
 import type { Recognition } from '../recognition.ts'
-import { decide, isEnrolled, type Policy, type Verdict } from './decide.ts'
+import type { SeatTerms } from '../seats.ts'
+import { decide, isEnrolled, type Verdict } from './decide.ts'
 import type { Machines, SeenMachine } from './machines.ts'
 import { type Caller, type Effects, type Outcome, refused, slowDown } from './outcomes.ts'
+import { placeOf, type SeatFacts } from './seat-admission.ts'
 import { textOf } from './texts.ts'
 
 const SEEN_EVERY_MS = 60_000
 const PREFIX_SYMBOLS = 5
 const FINGERPRINT_SHOWN = 16
-/** One device a licence, until products and licences say how many. */
-const POLICY: Policy = { maxDevices: 1 }
 
 /** A machine that asks to run a tool under a licence. */
 type Inquiry = {
@@ -42,7 +42,9 @@ export type Admitted = {
   readonly deviceId: string
   /** The device's newest lease. */
   readonly lease: StoredLease | null
-  /** What being seen brings about: enrolment, for a machine that is new. */
+  /** What it is told of its seat; `null` where seats are not counted. */
+  readonly seat: SeatFacts | null
+  /** What being seen brings about: enrolment, for a machine that is new, and a seat. */
   readonly effects: Effects
   readonly isNew: boolean
   /** An event about this inquiry. */
@@ -58,12 +60,13 @@ export function createAdmission(deps: {
   products: Products
   recognition: Recognition
   machines: Machines
+  seatTerms: SeatTerms
   limits: Limits
   events: Events
   clock: Clock
   random: Random
 }) {
-  const { store, products, recognition, machines, limits, events, clock, random } = deps
+  const { store, products, recognition, machines, seatTerms, limits, events, clock, random } = deps
 
   async function inquire(op: string, caller: Caller, data: unknown): Promise<Inquiry | null> {
     const machine = isCheckData(data) ? machines.seen(data.tool, data.hwid) : null
@@ -157,14 +160,18 @@ export function createAdmission(deps: {
     const found = await enrolmentsOf(inquiry.data.licence)
     const wait = await blocked(inquiry, found)
     if (wait !== null) return wait
-    const verdict = decide(found, product?.id ?? null, machine.parts, clock(), POLICY)
+    const verdict = decide(found, product?.id ?? null, machine.parts, clock())
     if (product === null || (verdict.kind !== 'known' && verdict.kind !== 'enrol'))
       return deny(inquiry, verdict as Denial)
-    const seen = sighting(inquiry, verdict)
+    const { effects, ...seen } = sighting(inquiry, verdict)
+    const candidate = { ...inquiry, product, verdict, deviceId: seen.deviceId, seats: found?.seats ?? [] }
+    const place = placeOf(candidate, seatTerms, (type, about) => eventOf(inquiry, type, about))
+    if (place.kind !== 'placed') return place
     const facts = { licenceId: verdict.licence.id, deviceId: seen.deviceId }
     return {
       ...{ kind: 'admitted', data: inquiry.data, machine, product, licence: verdict.licence, ...seen },
-      isNew: verdict.kind === 'enrol',
+      ...{ seat: place.seat, isNew: verdict.kind === 'enrol' },
+      effects: { ...effects, ...place.effects, events: [...effects.events, ...place.effects.events] },
       eventOf: (type, detail = {}) => eventOf(inquiry, type, { ...facts, detail }),
     }
   }

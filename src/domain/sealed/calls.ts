@@ -10,7 +10,8 @@ import type { TokenClaims } from './handshakes.ts'
 import type { Operations } from './operations.ts'
 import { type Answer, type Caller, MINUTE_S, type Outcome, refused, slowDown } from './outcomes.ts'
 
-const TRIES_MAX = 5
+/** Of devices that come at once and kick each other, one gets through at a time. */
+const TRIES_MAX = 32
 const CONFLICT: Answer = { status: 409, code: 'seq_conflict', data: {} }
 const EXPIRED: Answer = { status: 401, code: 'session_expired', data: {} }
 /** For the log alone: what the stored box says is not looked at again. */
@@ -117,7 +118,8 @@ export function createCalls(deps: {
       return before === null || before === 'conflict' ? sealed(opened, EXPIRED) : before
     }
     if (!limits.allows('session_call', row.sessionId)) return sealed(opened, slowDown(MINUTE_S).answer)
-    return execute(opened, { suite: keys.suite, address, sessionAddress: row.clientIp, supportCode })
+    const { sessionId, clientIp: sessionAddress } = row
+    return execute(opened, { suite: keys.suite, sessionId, address, sessionAddress, supportCode })
   }
 
   return { call }

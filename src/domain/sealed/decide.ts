@@ -2,9 +2,6 @@ import type { EnrolledDevice, Enrolments } from '../../store/enrolments.ts'
 import type { Licence } from '../../store/licences.ts'
 import { isEnrollable, match, type Parts } from '../matching.ts'
 
-/** What a licence allows. */
-export type Policy = { readonly maxDevices: number }
-
 export type Reason = 'unknown' | 'wrong_tool' | 'suspended' | 'revoked'
 
 /** A machine that may run. A binding of the old contract makes way for it. */
@@ -23,6 +20,8 @@ export type Verdict =
     }
 
 const LEGACY_SLOT = 0
+/** Beyond its seats: machines come and go, and old ones are not released at once. */
+const SPARE_DEVICES = 100
 
 function reasonAgainst(found: Enrolments | null, productId: string | null): Reason | null {
   if (found === null) return 'unknown'
@@ -40,9 +39,14 @@ export function isEnrolled(found: Enrolments | null, parts: Parts): boolean {
   return enrolledAs(parts, found?.devices ?? []) !== undefined
 }
 
-function freeSlot(devices: readonly EnrolledDevice[], { maxDevices }: Policy): number | null {
+/** On how many machines a licence may be enrolled: on one, unless it counts its seats. */
+function maxDevices({ seats }: Licence): number {
+  return seats === null ? 1 : seats + SPARE_DEVICES
+}
+
+function freeSlot({ licence, devices }: Enrolments): number | null {
   const taken = new Set(devices.map(({ slotNo }) => slotNo))
-  for (let slotNo = 1; slotNo <= maxDevices; slotNo++) if (!taken.has(slotNo)) return slotNo
+  for (let slotNo = 1; slotNo <= maxDevices(licence); slotNo++) if (!taken.has(slotNo)) return slotNo
   return null
 }
 
@@ -56,7 +60,6 @@ export function decide(
   productId: string | null,
   parts: Parts,
   nowMs: number,
-  policy: Policy,
 ): Verdict {
   const reason = reasonAgainst(found, productId)
   if (reason !== null || found === null)
@@ -68,7 +71,7 @@ export function decide(
   const device = enrolledAs(parts, devices)
   if (device !== undefined) return { kind: 'known', licence, device, endsDeviceId }
   if (!isEnrollable(parts)) return { kind: 'device_weak', licence }
-  const slotNo = freeSlot(devices, policy)
+  const slotNo = freeSlot(found)
   if (slotNo === null) return { kind: 'device_limit', licence }
   return { kind: 'enrol', licence, slotNo, endsDeviceId }
 }

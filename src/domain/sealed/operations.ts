@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock.ts'
 import type { Random } from '../../random.ts'
-import { isLogData, isNoData } from '../../wire-sealed.ts'
+import { isLogData } from '../../wire-sealed.ts'
 import { addressKey } from '../addresses.ts'
 import type { Events } from '../events.ts'
 import type { Leases } from '../leases.ts'
@@ -8,6 +8,7 @@ import type { Limits } from '../limits.ts'
 import { textsFor } from '../texts.ts'
 import type { Admitted, Judge } from './admission.ts'
 import { type Answer, answered, type Caller, MINUTE_S, type Outcome, refused, slowDown } from './outcomes.ts'
+import type { Presence } from './presence.ts'
 import { textOf } from './texts.ts'
 
 const LOG_TEXT_MAX_BYTES = 2048
@@ -23,6 +24,7 @@ export type Operations = ReturnType<typeof createOperations>
 /** What a sealed message can ask for, by name. */
 export function createOperations(deps: {
   judge: Judge
+  presence: Presence
   leases: Leases
   limits: Limits
   events: Events
@@ -30,7 +32,7 @@ export function createOperations(deps: {
   random: Random
   checkAgainAfterS: number
 }) {
-  const { judge, leases, limits, events, clock, random } = deps
+  const { judge, presence, leases, limits, events, clock, random } = deps
 
   /** Tools that were started together shall not ask together for ever. */
   function checkAgainAfterS(): number {
@@ -38,7 +40,11 @@ export function createOperations(deps: {
     return Math.round(deps.checkAgainAfterS * (1 + JITTER * (2 * between - 1)))
   }
 
-  function grant({ supportCode }: Caller, { data, licence, product, deviceId }: Admitted, lease: string) {
+  function grant(
+    { supportCode }: Caller,
+    { data, licence, product, deviceId, seat }: Admitted,
+    lease: string,
+  ) {
     const { sk, sck, maintenance, status1Text } = textsFor(licence, product)
     return {
       ...{ valid: true, lease, check_again_after_s: checkAgainAfterS(), support_code: supportCode },
@@ -46,6 +52,7 @@ export function createOperations(deps: {
       device: { id: deviceId },
       entitlements: [],
       variables: { sk, sck, maintenance, status1_text: status1Text },
+      ...(seat === null ? {} : { seat }),
     }
   }
 
@@ -98,12 +105,6 @@ export function createOperations(deps: {
     return answered({}, { events: [event], idempotent: idempotent(caller, 'log', 'log.push', {}) })
   }
 
-  const ping: Operation = async (_caller, data) =>
-    isNoData(data) ? answered({}, { events: [] }) : refused(400, 'bad_data')
-
-  const closeSession: Operation = async (_caller, data) =>
-    isNoData(data) ? answered({}, { events: [], closeAtMs: clock() }) : refused(400, 'bad_data')
-
   function idempotent({ nonce }: Caller, scope: string, op: string, result: Answer['data']) {
     return { scope, nonce, op, result: JSON.stringify(result), createdAtMs: clock() }
   }
@@ -112,7 +113,7 @@ export function createOperations(deps: {
     ['licence.check', check],
     ['lease.issue', issueLease],
     ['log.push', pushLog],
-    ['ping', ping],
-    ['session.close', closeSession],
+    ['ping', presence.ping],
+    ['session.close', presence.close],
   ])
 }

@@ -6,6 +6,7 @@ export const MINUTE_S = 60
 /** Whose message it is. */
 export type Caller = {
   readonly suite: SealedSuite
+  readonly sessionId: string
   readonly address: string
   /** Where the session was begun from. */
   readonly sessionAddress: string

@@ -4,6 +4,7 @@ export const TEXTS = {
   licence_invalid: ['This licence is not valid for this tool.', 'Lisensi ini tidak berlaku untuk alat ini.'],
   licence_expired: ['The licence has expired.', 'Lisensi telah kedaluwarsa.'],
   device_limit: ['The licence is in use on another machine.', 'Lisensi sedang digunakan di komputer lain.'],
+  seat_limit: ['All seats of this licence are in use.', 'Semua slot lisensi ini sedang digunakan.'],
   device_weak: [
     'Too little is known of this machine to enrol it.',
     'Informasi komputer ini terlalu sedikit untuk didaftarkan.',
