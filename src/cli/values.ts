@@ -1,7 +1,7 @@
 /** What the values of options are read as. Each throws an Error whose message ends the sentence "`--<name>` …". */
 
 const LIMIT_MAX = 10_000
-const SESSIONS_MAX = 1000
+const MAXIMUM_MAX = 1000
 const DATE_TIME =
   /^(?<date>\d{4}-\d{2}-\d{2})(?:[T ](?<time>\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?)(?<zone>Z|[+-]\d{2}:\d{2})?)?$/
 
@@ -11,12 +11,12 @@ export function asLimit(text: string): number {
   throw new Error(`must be a whole number from 1 to ${LIMIT_MAX}, not "${text}"`)
 }
 
-/** How many sessions somebody may have at once; `null` for any number. */
-export function asSessionLimit(text: string): number | null {
+/** How many there may be at once; `null` for any number. */
+export function asMaximum(text: string): number | null {
   if (text === 'unlimited') return null
   const value = /^\d{1,4}$/.test(text) ? Number(text) : 0
-  if (value >= 1 && value <= SESSIONS_MAX) return value
-  throw new Error(`must be unlimited or a whole number from 1 to ${SESSIONS_MAX}, not "${text}"`)
+  if (value >= 1 && value <= MAXIMUM_MAX) return value
+  throw new Error(`must be unlimited or a whole number from 1 to ${MAXIMUM_MAX}, not "${text}"`)
 }
 
 export function asOneOf<const T extends string>(values: readonly T[]): (text: string) => T {

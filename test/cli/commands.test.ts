@@ -6,6 +6,7 @@ import { failure, json, kunci } from '../support/cli.ts'
 import { DATABASES, type TestDatabase, type TestEnv } from '../support/databases.ts'
 import { asOperator, type Installation, install, sql } from '../support/installation.ts'
 import { openBench, runProgram } from '../support/legacy.ts'
+import { checkData, injecting, openSession, pinOf } from '../support/sealed.ts'
 import { runKunci, spawnKunci } from '../support/server.ts'
 
 /** Settings of an installation that no command has touched. */
@@ -72,7 +73,7 @@ for (const database of DATABASES) {
         code: 'demo',
         name: 'Démo',
         legacy: false,
-        bind_address: true,
+        ...{ bind_address: true, at_seat_limit: 'refuse' },
         ...{ sk: 's', sck: '', maintenance: 'no', status1_text: 'Hi' },
         created_at: /^\d{4}-\d{2}-\d{2}T.*Z$/,
       })
@@ -81,6 +82,11 @@ for (const database of DATABASES) {
       const changed = await json(env, 'products', 'update', 'demo', ...change)
       t.match(changed, { bind_address: false, legacy: true, maintenance: 'yes', sk: '', status1_text: 'Hi' })
       t.same(await json(env, 'products', 'list'), [changed])
+      const kicking = await json(env, 'products', 'update', 'demo', '--at-seat-limit', 'kick')
+      t.match(kicking, { at_seat_limit: 'kick', maintenance: 'yes' })
+      const asking = ['--code', 'asking', '--name', 'Asking', '--at-seat-limit', 'ask']
+      t.match(await json(env, 'products', 'create', ...asking), { at_seat_limit: 'ask' })
+      t.match(await failure(env, 'products', 'update', 'demo', '--at-seat-limit', 'wait'), { exitCode: 2 })
       t.match(await failure(env, 'products', 'create', '--code', 'demo', '--name', 'x'), {
         ...{ exitCode: 4, code: 'product_exists', detail: /"demo"/ },
       })
@@ -89,7 +95,7 @@ for (const database of DATABASES) {
       })
       t.match(await failure(env, 'products', 'create', '--code', 'b', '--name', ' '), { exitCode: 2 })
       t.match(await failure(env, 'products', 'show', 'nope'), {
-        ...{ exitCode: 3, code: 'product_not_found', detail: /there are: demo/ },
+        ...{ exitCode: 3, code: 'product_not_found', detail: /there are: asking, demo/ },
       })
       t.match(
         (await kunci(env, 'products', 'show', 'nope')).stderr,
@@ -135,6 +141,41 @@ for (const database of DATABASES) {
         ['created', 'suspended', 'resumed', 'renewed', 'renewed', 'updated', 'revoked'],
       )
     })
+
+    t.test(
+      'the seats of a licence are counted, shown with who holds them, and counted no more',
+      async (t) => {
+        const { env, config } = await install(t, database)
+        await json(env, 'products', 'create', '--code', 'demo', '--name', 'Demo')
+        const order = ['licences', 'create', '--product', 'demo', '--customer', 'Budi']
+        t.match(await json(env, ...order), { seats: null })
+        const { id, key, seats } = await json(env, ...order, '--seats', '2')
+        t.equal(seats, 2)
+        t.match((await kunci(env, 'licences', 'show', id)).stdout, /^seats +2$/m)
+        t.equal((await kunci(env, 'licences', 'seats', id)).stdout, '0 of 2 seats are taken.\n')
+        const bench = await openBench(t, config)
+        const session = await openSession(injecting(bench), pinOf(bench.app))
+        const { data } = await session.call('licence.check', checkData(key))
+        const atMs = bench.clock()
+        const [taken, ...others] = await json(env, 'licences', 'seats', id)
+        t.same(others, [])
+        t.match(taken, {
+          ...{ device_id: (data.device as { id: string }).id, seat_no: 1, yield_by: null },
+          ...{ taken_at: new Date(atMs).toISOString(), lapses_at: new Date(atMs + 240_000).toISOString() },
+        })
+        const { stdout } = await kunci(env, 'licences', 'seats', id)
+        t.match(stdout, /^1 of 2 seats are taken\.\nSEAT_NO +DEVICE_ID .*\n1 +dev_\w+ .*Z +-\n$/)
+        const unlimited = await json(env, 'licences', 'update', id, '--seats', 'unlimited')
+        t.match(unlimited, { seats: null, customer: 'Budi' })
+        t.same(await json(env, 'licences', 'seats', id), [])
+        t.match((await kunci(env, 'licences', 'seats', id)).stdout, 'are not counted')
+        t.match((await kunci(env, 'licences', 'show', id)).stdout, /^seats +unlimited$/m)
+        t.match(await json(env, 'licences', 'update', id, '--seats', '1000'), { seats: 1000 })
+        for (const bad of ['0', '1001', '-1', '2.5', 'many', ''])
+          t.match(await failure(env, 'licences', 'update', id, `--seats=${bad}`), { exitCode: 2 }, bad)
+        t.match(await failure(env, 'licences', 'seats', 'lic_NONE'), { exitCode: 3 })
+      },
+    )
 
     t.test('a licence that ended already can be recorded, and says that it has', async (t) => {
       const { env } = await install(t, database)

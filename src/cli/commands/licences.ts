@@ -1,10 +1,11 @@
 import type { App } from '../../app.ts'
 import type { Actor } from '../../domain/events.ts'
 import type { LicenceTexts } from '../../domain/licences.ts'
+import type { TakenSeat } from '../../domain/seats.ts'
 import type { Licence } from '../../store/licences.ts'
 import { command, type Option, UsageError } from '../command.ts'
 import { facts, isoTime, table } from '../output.ts'
-import { asExpiry, asLimit, asOneOf, given } from '../values.ts'
+import { asExpiry, asLimit, asMaximum, asOneOf, given } from '../values.ts'
 
 const ID = { name: 'id', doc: 'Id of the licence, such as lic_7Q2M9KXH4C0T8RWB.' } as const
 
@@ -19,6 +20,12 @@ const EXPIRES = {
   value: 'DATE',
   doc: 'When it expires, in ISO 8601: a date means its last second in UTC, a date-time may name its zone.',
   parse: asExpiry,
+} as const satisfies Option
+
+const SEATS = {
+  value: 'N|unlimited',
+  doc: 'On how many machines it may run at once; unlimited: that is not counted, and it is bound to one machine.',
+  parse: asMaximum,
 } as const satisfies Option
 
 const REASON = { value: 'TEXT', doc: 'Why, for the record.' } as const satisfies Option
@@ -40,6 +47,7 @@ function licenceView(licence: Licence, productCode: string | null) {
     state: licence.state,
     state_reason: licence.stateReason,
     expires_at: isoTime(licence.expiresAtMs),
+    seats: licence.seats,
     sk: licence.sk,
     sck: licence.sck,
     maintenance: licence.maintenance,
@@ -62,7 +70,8 @@ function expiryText({ expiresAtMs }: Licence, nowMs: number): string {
 
 async function shown(app: App, licence: Licence, sentence?: string) {
   const data = licenceView(licence, (await productCodes(app))(licence.productId))
-  const text = facts({ ...data, expires_at: expiryText(licence, app.clock()) })
+  const seats = licence.seats ?? 'unlimited'
+  const text = facts({ ...data, expires_at: expiryText(licence, app.clock()), seats })
   return { data, text: [sentence ?? [], text].flat().join('\n') }
 }
 
@@ -84,14 +93,15 @@ const create = command({
     customer: { value: 'NAME', required: true, doc: 'Whose licence it is; the old programs show it.' },
     hwid: { value: 'HWID', doc: 'The machine to bind at once, as the old program names it.' },
     expires: { ...EXPIRES, doc: `${EXPIRES.doc} Left out: never.` },
+    seats: { ...SEATS, fallback: 'unlimited' },
     ...TEXTS,
   },
   positionals: [],
   example: 'kunci licences create --product demo --customer "Budi" --hwid 1234567890 --expires 2030-12-31',
   run: ({ args, actor, withApp }) =>
     withApp(async (app) => {
-      const { product: productCode, customer, hwid, expires: expiresAtMs = null } = args
-      const wish = { productCode, customer, hwid, expiresAtMs, ...textsOf(args) }
+      const { product: productCode, customer, hwid, expires: expiresAtMs = null, seats } = args
+      const wish = { productCode, customer, hwid, expiresAtMs, seats, ...textsOf(args) }
       const { licence, key } = await app.licences.create(actor, wish)
       return shownWithKey(app, licence, key, 'Created.')
     }),
@@ -213,9 +223,10 @@ function inherited(names: readonly (typeof INHERITABLE)[number][]): LicenceTexts
 
 const update = command({
   path: ['licences', 'update'],
-  summary: 'Changes the customer or the texts of a licence; what is not named stays as it is.',
+  summary: 'Changes the customer, the seats or the texts of a licence; what is not named stays as it is.',
   options: {
     customer: { value: 'NAME', doc: 'Whose licence it is.' },
+    seats: SEATS,
     ...TEXTS,
     inherit: {
       value: 'NAME',
@@ -227,13 +238,44 @@ const update = command({
   positionals: [ID],
   example: 'kunci licences update lic_7Q2M9KXH4C0T8RWB --customer "Budi Santoso" --inherit maintenance',
   run: ({ args, actor, withApp }) => {
-    const texts = { ...textsOf(args), ...given({ customer: args.customer }) }
+    const { customer, seats } = args
+    const named = { ...textsOf(args), ...given({ customer, seats }) }
     const twice = args.inherit.find((name) => args[name] !== undefined)
     if (twice !== undefined) throw new UsageError(`--${twice} and --inherit ${twice} contradict each other.`)
-    const changes = { ...texts, ...inherited(args.inherit) }
+    const changes = { ...named, ...inherited(args.inherit) }
     if (Object.keys(changes).length === 0) throw new UsageError('There is nothing to change.')
     return withApp(async (app) => shown(app, await app.licences.update(actor, args.id, changes), 'Changed.'))
   },
 })
 
-export const licenceCommands = [create, list, show, suspend, resume, revoke, renew, update, issueKey]
+function seatView({ licenceId, deviceId, seatNo, takenAtMs, renewedAtMs, lapsesAtMs, yieldByMs }: TakenSeat) {
+  return {
+    seat_no: seatNo,
+    device_id: deviceId,
+    licence_id: licenceId,
+    taken_at: isoTime(takenAtMs),
+    renewed_at: isoTime(renewedAtMs),
+    lapses_at: isoTime(lapsesAtMs),
+    yield_by: isoTime(yieldByMs),
+  }
+}
+
+const SEAT_COLUMNS = ['seat_no', 'device_id', 'taken_at', 'renewed_at', 'lapses_at', 'yield_by'] as const
+
+const seats = command({
+  path: ['licences', 'seats'],
+  summary: 'Lists the machines that hold a seat of a licence now, since when, and when each was last heard.',
+  options: {},
+  positionals: [ID],
+  example: 'kunci licences seats lic_7Q2M9KXH4C0T8RWB',
+  run: ({ args, withApp }) =>
+    withApp(async (app) => {
+      const licence = await app.licences.find(args.id)
+      const data = (await app.seats.taken(args.id)).map(seatView)
+      if (licence.seats === null) return { data, text: 'The seats of this licence are not counted.' }
+      const sentence = `${data.length} of ${licence.seats} seats are taken.`
+      return { data, text: data.length === 0 ? sentence : `${sentence}\n${table(data, SEAT_COLUMNS)}` }
+    }),
+})
+
+export const licenceCommands = [create, list, show, suspend, resume, revoke, renew, update, seats, issueKey]

@@ -1,8 +1,8 @@
 import type { ProductChanges } from '../../domain/products.ts'
-import type { Product } from '../../store/products.ts'
+import { AT_SEAT_LIMIT, type AtSeatLimit, type Product } from '../../store/products.ts'
 import { command, type Option, UsageError } from '../command.ts'
 import { facts, isoTime, table } from '../output.ts'
-import { asSwitch, given } from '../values.ts'
+import { asOneOf, asSwitch, given } from '../values.ts'
 
 const CODE = { name: 'code', doc: 'Code of the product, such as demo.' } as const
 
@@ -12,6 +12,11 @@ const CHANGEABLE = {
   maintenance: { value: 'TEXT', doc: 'The value maintenance of the old programs: no, or what they know.' },
   'status1-text': { value: 'TEXT', doc: 'The announcement that the old programs show.' },
   legacy: { value: 'on|off', doc: 'Whether the old programs are served.', parse: asSwitch },
+  'at-seat-limit': {
+    value: AT_SEAT_LIMIT.join('|'),
+    doc: 'Where all seats of a licence are taken, one more machine is refused, kicks the one that was not heard for longest, or has it asked to make way.',
+    parse: asOneOf(AT_SEAT_LIMIT),
+  },
 } as const satisfies Readonly<Record<string, Option>>
 
 const BOUND = 'A session key is good only from the address it was handed out to.'
@@ -23,13 +28,14 @@ type Changes = {
   readonly maintenance: string | undefined
   readonly 'status1-text': string | undefined
   readonly legacy: boolean | undefined
+  readonly 'at-seat-limit': AtSeatLimit | undefined
   readonly 'bind-address': boolean | undefined
 }
 
 function changesOf(args: Changes): ProductChanges {
   const { name, sk, sck, maintenance, legacy: legacyEnabled } = args
-  const rest = { status1Text: args['status1-text'], bindAddress: args['bind-address'] }
-  return given({ name, sk, sck, maintenance, legacyEnabled, ...rest })
+  const { 'status1-text': status1Text, 'at-seat-limit': atSeatLimit, 'bind-address': bindAddress } = args
+  return given({ name, sk, sck, maintenance, legacyEnabled, status1Text, atSeatLimit, bindAddress })
 }
 
 function productView(product: Product) {
@@ -39,6 +45,7 @@ function productView(product: Product) {
     name: product.name,
     legacy: product.legacyEnabled,
     bind_address: product.bindAddress,
+    at_seat_limit: product.atSeatLimit,
     sk: product.sk,
     sck: product.sck,
     maintenance: product.maintenance,

@@ -3,7 +3,7 @@ import type { SignedIn } from '../../domain/sessions.ts'
 import { AppError } from '../../errors.ts'
 import { command, UsageError } from '../command.ts'
 import { isoTime, table } from '../output.ts'
-import { asLimit, asOneOf, asSessionLimit } from '../values.ts'
+import { asLimit, asMaximum, asOneOf } from '../values.ts'
 
 const asRole = asOneOf(ROLES)
 const asAtLimit = asOneOf(AT_LIMIT)
@@ -93,7 +93,7 @@ const limit = command({
       value: 'N',
       doc: 'At most so many, or unlimited.',
       fallback: 'unlimited',
-      parse: asSessionLimit,
+      parse: asMaximum,
     },
     'at-limit': {
       value: 'WHAT',

@@ -6,7 +6,7 @@ import { AppError } from '../../errors.ts'
 import { type Context, command } from '../command.ts'
 import { facts, isoTime, table } from '../output.ts'
 import { readStdin } from '../stdin.ts'
-import { asOneOf, asSessionLimit } from '../values.ts'
+import { asMaximum, asOneOf } from '../values.ts'
 
 const asRole = asOneOf(ROLES)
 const asAtLimit = asOneOf(AT_LIMIT)
@@ -176,7 +176,7 @@ const limit = command({
     sessions: {
       value: 'N',
       doc: 'At most so many. Left out: as his role says.',
-      parse: asSessionLimit,
+      parse: asMaximum,
     },
     'at-limit': {
       value: 'WHAT',
