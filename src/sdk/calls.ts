@@ -31,6 +31,11 @@ export type Calls = {
    */
   call(op: string, data: object): Promise<Answer & { readonly nonce: string }>
   /**
+   * One request in the living session and in no other; `null` when there is none, or it is no more.
+   * @throws {UnavailableError}
+   */
+  callLiving(op: string, data: object): Promise<Answer | null>
+  /**
    * The last request in the living session, tried once; `null` when there is none, or it is no more.
    * @throws {UnavailableError}
    */
@@ -72,6 +77,13 @@ export function createCalls({ backend, sessions, post, random, onAnswer }: Calls
       if (again !== null) return { ...again, nonce }
       sessions.drop(second.session)
       throw new UnavailableError('session_expired')
+    },
+    callLiving: async (op, data) => {
+      const slot = sessions.takeLiving()
+      if (slot === null) return null
+      const answer = await callIn(slot, requestOf(op, data))
+      if (answer === null) sessions.drop(slot.session)
+      return answer
     },
     callLast: async (op, data) => {
       const slot = sessions.takeLiving()

@@ -1,10 +1,12 @@
 import { utf8 } from './encoding.ts'
+import { type Heartbeat, type HeartbeatOptions, startHeartbeat } from './heartbeat.ts'
 import type { Hwid } from './hwid.ts'
 import { assemble, type ClientOptions, type Parts } from './options.ts'
 import type { Answer } from './records.ts'
 import { type Reason, UnavailableError } from './unavailable.ts'
 import {
   type CheckResult,
+  deniedOf,
   type IssueResult,
   type LicenceData,
   retryInOf,
@@ -32,6 +34,8 @@ export type Client = {
   check(request: CheckRequest): Promise<CheckResult>
   /** Asks for a lease that is signed for this very request, and keeps it. @throws {RangeError} without `leaseKeys`. */
   issueLease(request: CheckRequest): Promise<IssueResult>
+  /** Asks again for as long as the tool runs, after a `check` that allowed it. It ends with `close`. */
+  startHeartbeat(request: CheckRequest, options?: HeartbeatOptions): Heartbeat
   /** Whether the server answers, proven by its key. */
   ping(): Promise<boolean>
   /** Writes a line into the server's log. @throws {RangeError} for a text of more than 2,048 bytes. */
@@ -43,6 +47,8 @@ export type Client = {
 type None = { readonly reason: Reason; readonly retryIn: number | null }
 
 const LOG_TEXT_MAX_BYTES = 2048
+/** Until the server has said how often it wants to be asked. */
+const CHECK_AGAIN_AFTER_S = 120
 
 function dataOf({ licence, tool, ver, hwid, lang }: CheckRequest): object {
   return { licence, tool, ver, hwid, ...(lang === undefined ? {} : { lang }) }
@@ -78,7 +84,7 @@ async function check(parts: Parts, request: CheckRequest): Promise<CheckResult> 
   if ('reason' in answer) return withoutServer(parts, request, answer)
   const verdict = verdictOf(answer)
   const said: LicenceData = answer.data
-  if (verdict === 'denied') return { ...said, outcome: 'denied', source: 'server', code: answer.code }
+  if (verdict === 'denied') return deniedOf(answer)
   if (verdict === null) return withoutServer(parts, request, noneOf(answer))
   const lease = await parts.keeper?.keep(answer, request)
   return { ...said, outcome: 'allowed', source: 'server', code: 'ok', leaseKept: Boolean(lease) }
@@ -88,9 +94,7 @@ async function issueLease({ calls, keeper }: Parts, request: CheckRequest): Prom
   if (keeper === null) throw new RangeError('issueLease needs leaseKeys')
   const answer = await answerOr(calls.call('lease.issue', dataOf(request)))
   if ('reason' in answer) return unavailable(answer, null)
-  const said: LicenceData = answer.data
-  if (verdictOf(answer) === 'denied')
-    return { ...said, outcome: 'denied', source: 'server', code: answer.code }
+  if (verdictOf(answer) === 'denied') return deniedOf(answer)
   if (answer.code !== 'ok') return unavailable(noneOf(answer), null)
   const lease = await keeper.keep(answer, request, answer.nonce)
   return lease === null ? unavailable({ reason: 'lease', retryIn: null }, null) : { outcome: 'issued', lease }
@@ -98,7 +102,7 @@ async function issueLease({ calls, keeper }: Parts, request: CheckRequest): Prom
 
 async function isOk(asked: Promise<Answer>): Promise<boolean> {
   const answer = await answerOr(asked)
-  return 'code' in answer && answer.code === 'ok'
+  return 'code' in answer && (answer.code === 'ok' || verdictOf(answer) === 'denied')
 }
 
 /**
@@ -108,9 +112,22 @@ async function isOk(asked: Promise<Answer>): Promise<boolean> {
 export async function createClient(options: ClientOptions): Promise<Client> {
   const parts = await assemble(options)
   const { calls } = parts
+  const heartbeats = new Set<Heartbeat>()
+  let againAfterS = CHECK_AGAIN_AFTER_S
+  const checkOnce = async (request: CheckRequest) => {
+    const result = await check(parts, request)
+    if ('check_again_after_s' in result) againAfterS = result.check_again_after_s ?? againAfterS
+    return result
+  }
   return {
-    check: (request) => check(parts, request),
+    check: checkOnce,
     issueLease: (request) => issueLease(parts, request),
+    startHeartbeat: (request, options = {}) => {
+      const own = { calls, check: checkOnce, checkAgainAfterS: () => againAfterS }
+      const heartbeat = startHeartbeat(own, request, options)
+      heartbeats.add(heartbeat)
+      return heartbeat
+    },
     ping: () => isOk(calls.call('ping', {})),
     log: async (level, text) => {
       if (utf8(text).length > LOG_TEXT_MAX_BYTES)
@@ -118,6 +135,8 @@ export async function createClient(options: ClientOptions): Promise<Client> {
       return isOk(calls.call('log.push', { level, text }))
     },
     close: async () => {
+      for (const heartbeat of heartbeats) heartbeat.stop()
+      heartbeats.clear()
       await answerOr(calls.callLast('session.close', {}))
     },
   }

@@ -4,6 +4,7 @@ export { type Forge, forgeBackend } from './backend-forge.ts'
 export { type CheckRequest, type Client, createClient, type LogLevel } from './client.ts'
 export type { Bytes } from './encoding.ts'
 export type { Pin } from './handshake.ts'
+export type { Heartbeat, HeartbeatOptions } from './heartbeat.ts'
 export {
   type ComponentType,
   type Hwid,
@@ -33,5 +34,6 @@ export type {
   Denied,
   Issued,
   IssueResult,
+  SeatFacts,
   Unavailable,
 } from './verdict.ts'

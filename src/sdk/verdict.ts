@@ -1,8 +1,18 @@
-import type { JsonObject } from './json.ts'
+import { isObject, type JsonObject } from './json.ts'
 import type { Lease } from './lease.ts'
 import type { LeaseVerdict } from './lease-state.ts'
 import type { Answer } from './records.ts'
 import type { Reason } from './unavailable.ts'
+
+/** The machine's place among those that may run at once. */
+export type SeatFacts = {
+  /** How many there are. */
+  readonly seats: number
+  /** It is free in so many seconds, unless the machine is heard again. */
+  readonly lapses_in_s: number
+  /** Another machine asks for it: it is free in so many seconds, unless it is kept. */
+  readonly yield_by_s?: number
+}
 
 /** What the server says of a licence, as it stands in the reply. */
 export type LicenceData = {
@@ -17,6 +27,8 @@ export type LicenceData = {
   readonly device?: { readonly id: string }
   readonly entitlements?: readonly unknown[]
   readonly variables?: Readonly<Record<string, unknown>>
+  /** Only where the licence counts its seats. */
+  readonly seat?: SeatFacts
 }
 
 /** The tool may run: the server said so. */
@@ -45,6 +57,12 @@ export type Denied = LicenceData & {
   readonly source: 'server'
   /** `licence_invalid`, `licence_expired`, `device_limit`, `device_weak` or `seat_limit`. */
   readonly code: string
+  /** `seat_limit`: how many seats there are. */
+  readonly seats?: number
+  /** `seat_limit`: asking again makes sense in so many seconds. */
+  readonly retry_in?: number
+  /** `seat_limit`: another machine has just taken this one's seat. Ask the user before you check again. */
+  readonly kicked?: boolean
 }
 
 /** Nobody said anything that can be trusted, and no lease counts. */
@@ -73,6 +91,19 @@ const REFUSAL = /^(?:licence|device|seat)_/
 export function verdictOf({ status, code, data }: Answer): 'allowed' | 'denied' | null {
   if (status === OK && data.valid === true) return 'allowed'
   return status === FORBIDDEN && REFUSAL.test(code) ? 'denied' : null
+}
+
+/** What an opened reply says that {@link verdictOf} takes for a refusal. */
+export function deniedOf({ code, data }: Answer): Denied {
+  const said: LicenceData = data
+  return { ...said, outcome: 'denied', source: 'server', code }
+}
+
+/** The seat that a reply tells of; `null` where it tells of none. */
+export function seatOf({ seat }: { readonly seat?: unknown }): SeatFacts | null {
+  return isObject(seat) && typeof seat.seats === 'number' && typeof seat.lapses_in_s === 'number'
+    ? (seat as SeatFacts)
+    : null
 }
 
 /** How long the server asks to be left alone, in seconds. */
