@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { AtSeatLimit } from '../store/products.ts'
+import type { AtLimit } from '../store/accounts.ts'
 import type { Seat, SeatStore } from '../store/seats.ts'
 import type { Licences } from './licences.ts'
 import { isLive, type SeatRules } from './sealed/seating.ts'
@@ -12,7 +12,7 @@ export type SeatTerms = ReturnType<typeof createSeatTerms>
 /** The rules of seats at this moment. @param checkAgainAfterS seconds from one check of a device to the next. */
 export function createSeatTerms({ clock, checkAgainAfterS }: { clock: Clock; checkAgainAfterS: number }) {
   const lapseMs = MISSED_MAX * checkAgainAfterS * 1000
-  return (seats: number, atLimit: AtSeatLimit): SeatRules => ({ seats, atLimit, lapseMs, nowMs: clock() })
+  return (seats: number, atLimit: AtLimit): SeatRules => ({ seats, atLimit, lapseMs, nowMs: clock() })
 }
 
 /** A seat that is taken. */

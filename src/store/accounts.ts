@@ -3,7 +3,7 @@ import type { Row } from './engine/database.ts'
 export const ROLES = ['user', 'admin', 'superadmin'] as const
 export type Role = (typeof ROLES)[number]
 
-/** What becomes of a sign-in beyond the limit of sessions. */
+/** What becomes of one more where a limit is reached: of a sign-in among sessions, of a machine among seats. */
 export const AT_LIMIT = ['kick', 'refuse', 'ask'] as const
 export type AtLimit = (typeof AT_LIMIT)[number]
 

@@ -1,3 +1,4 @@
+import type { AtLimit } from './accounts.ts'
 import { Coalescer } from './engine/coalescer.ts'
 import {
   type Database,
@@ -18,10 +19,6 @@ export type LegacyTexts = {
   readonly status1Text: string
 }
 
-/** What becomes of one more device where all seats of a licence are taken. */
-export const AT_SEAT_LIMIT = ['refuse', 'kick', 'ask'] as const
-export type AtSeatLimit = (typeof AT_SEAT_LIMIT)[number]
-
 export type Product = LegacyTexts & {
   readonly id: string
   /** Scope of every device fingerprint, hence never changed. */
@@ -29,7 +26,7 @@ export type Product = LegacyTexts & {
   readonly name: string
   readonly legacyEnabled: boolean
   readonly bindAddress: boolean
-  readonly atSeatLimit: AtSeatLimit
+  readonly atSeatLimit: AtLimit
   readonly createdAtMs: number
   readonly updatedAtMs: number
 }
@@ -73,7 +70,7 @@ function fromColumns(row: Row): Product {
     name: String(row.name),
     legacyEnabled: row.legacy_enabled === 1,
     bindAddress: row.bind_address === 1,
-    atSeatLimit: row.at_seat_limit as AtSeatLimit,
+    atSeatLimit: row.at_seat_limit as AtLimit,
     sk: String(row.sk),
     sck: String(row.sck),
     maintenance: String(row.maintenance),

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { toB64u } from '../../src/crypto/encoding.ts'
 import { createClient } from '../../src/sdk/client.ts'
 import { hwidOf } from '../../src/sdk/hwid.ts'
-import type { AtSeatLimit } from '../../src/store/products.ts'
+import type { AtLimit } from '../../src/store/accounts.ts'
 import { DATABASES, type TestDatabase } from '../support/databases.ts'
 import { ask, type Run } from '../support/example-client-runs.ts'
 import { ACTOR, openBench } from '../support/legacy.ts'
@@ -14,7 +14,7 @@ const NOW = Date.UTC(2031, 5, 1, 12)
 const PINNED = { suite: 'S1' } as const
 
 /** A program in Python on one machine and one in JavaScript on another, with one seat for both. */
-async function openShop(t: Test, { freshConfig }: TestDatabase, atSeatLimit: AtSeatLimit) {
+async function openShop(t: Test, { freshConfig }: TestDatabase, atSeatLimit: AtLimit) {
   const bench = await openBench(t, await freshConfig(t, { RATE_LIMIT_PER_MINUTE: '0' }), NOW)
   const { app, server, clock } = bench
   await app.products.create(ACTOR, 'demo', 'Demo', { atSeatLimit })

@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { openDatabase } from '../../src/app.ts'
-import type { AtSeatLimit } from '../../src/store/products.ts'
+import type { AtLimit } from '../../src/store/accounts.ts'
 import { DATABASES, type TestDatabase } from '../support/databases.ts'
 import { ACTOR, openBench, runProgram } from '../support/legacy.ts'
 import {
@@ -27,7 +27,7 @@ const machine = (n: number): Hardware => ({
 async function openShop(
   t: Test,
   { freshConfig }: TestDatabase,
-  { seats = 1, atSeatLimit = 'refuse' }: { seats?: number | null; atSeatLimit?: AtSeatLimit } = {},
+  { seats = 1, atSeatLimit = 'refuse' }: { seats?: number | null; atSeatLimit?: AtLimit } = {},
 ) {
   const { app, server, clock, config } = await openBench(t, await freshConfig(t, ENV), NOW)
   await app.products.create(ACTOR, 'demo', 'Demo', { atSeatLimit })

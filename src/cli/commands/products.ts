@@ -1,5 +1,6 @@
 import type { ProductChanges } from '../../domain/products.ts'
-import { AT_SEAT_LIMIT, type AtSeatLimit, type Product } from '../../store/products.ts'
+import { AT_LIMIT, type AtLimit } from '../../store/accounts.ts'
+import type { Product } from '../../store/products.ts'
 import { command, type Option, UsageError } from '../command.ts'
 import { facts, isoTime, table } from '../output.ts'
 import { asOneOf, asSwitch, given } from '../values.ts'
@@ -13,9 +14,9 @@ const CHANGEABLE = {
   'status1-text': { value: 'TEXT', doc: 'The announcement that the old programs show.' },
   legacy: { value: 'on|off', doc: 'Whether the old programs are served.', parse: asSwitch },
   'at-seat-limit': {
-    value: AT_SEAT_LIMIT.join('|'),
+    value: AT_LIMIT.join('|'),
     doc: 'Where all seats of a licence are taken, one more machine is refused, kicks the one that was not heard for longest, or has it asked to make way.',
-    parse: asOneOf(AT_SEAT_LIMIT),
+    parse: asOneOf(AT_LIMIT),
   },
 } as const satisfies Readonly<Record<string, Option>>
 
@@ -28,7 +29,7 @@ type Changes = {
   readonly maintenance: string | undefined
   readonly 'status1-text': string | undefined
   readonly legacy: boolean | undefined
-  readonly 'at-seat-limit': AtSeatLimit | undefined
+  readonly 'at-seat-limit': AtLimit | undefined
   readonly 'bind-address': boolean | undefined
 }
 

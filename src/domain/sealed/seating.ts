@@ -1,4 +1,4 @@
-import type { AtSeatLimit } from '../../store/products.ts'
+import type { AtLimit } from '../../store/accounts.ts'
 import type { Seat, SeatChange } from '../../store/seats.ts'
 
 /** How long a holder that is asked to make way may think about it. */
@@ -7,7 +7,7 @@ const YIELD_MS = 15_000
 export type SeatRules = {
   /** How many the licence has. */
   readonly seats: number
-  readonly atLimit: AtSeatLimit
+  readonly atLimit: AtLimit
   /** A seat that was not renewed for so long is free. */
   readonly lapseMs: number
   readonly nowMs: number
