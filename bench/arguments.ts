@@ -18,6 +18,7 @@ Instead of the comparison, one or several of:
   --million          A million living session keys beside nearly none.
   --soak [MINUTES]   Memory under a steady load. Default: 10.
   --workers          WORKERS=1 beside more.
+  --streams [N]      So many open streams, and how soon they know. Default: 5000.
   --sealed           Handshakes and checks of the sealed suites beside their cryptography alone.
 
 Progress goes to stderr, the tables to stdout too. A run with any error is no result: nothing is written, and the exit
@@ -35,11 +36,13 @@ export type Arguments = {
   readonly soakMinutes: number | undefined
   readonly workers: boolean
   readonly sealed: boolean
+  readonly streams: number | undefined
   readonly help: boolean
 }
 
 const DEFAULT_OUT = 'docs/performance.md'
-const DEFAULT_SOAK_MINUTES = 10
+/** Of options that may go without a value. */
+const DEFAULT_VALUES = { '--soak': '10', '--streams': '5000' } as const
 
 /** An option is wrong; the message says which. */
 export class UsageError extends Error {}
@@ -64,16 +67,18 @@ function driverNamed(name: string): 'wrk' | 'autocannon' {
 }
 
 /** parseArgs knows no option that may go without its value. */
-function withSoakMinutes(argv: readonly string[]): string[] {
-  return argv.map((arg, i) =>
-    arg === '--soak' && !/^\d/.test(argv[i + 1] ?? '') ? `--soak=${DEFAULT_SOAK_MINUTES}` : arg,
-  )
+function withDefaultValues(argv: readonly string[]): string[] {
+  const values: Readonly<Record<string, string>> = DEFAULT_VALUES
+  return argv.map((arg, i) => {
+    const value = values[arg]
+    return value === undefined || /^\d/.test(argv[i + 1] ?? '') ? arg : `${arg}=${value}`
+  })
 }
 
 function parsed(argv: readonly string[]) {
   try {
     return parseArgs({
-      args: withSoakMinutes(argv),
+      args: withDefaultValues(argv),
       options: {
         seconds: { type: 'string', default: '5' },
         rounds: { type: 'string', default: '5' },
@@ -85,6 +90,7 @@ function parsed(argv: readonly string[]) {
         soak: { type: 'string' },
         workers: { type: 'boolean', default: false },
         sealed: { type: 'boolean', default: false },
+        streams: { type: 'string' },
         help: { type: 'boolean', default: false },
       },
     }).values
@@ -102,7 +108,8 @@ export function commandOf(argv: readonly string[]): string {
 
 /** @throws {UsageError} for an unknown option or a value that is not acceptable. */
 export function readArguments(argv: readonly string[]): Arguments {
-  const { seconds, rounds, only, write, out, driver, soak, million, workers, sealed, help } = parsed(argv)
+  const { seconds, rounds, only, write, out, driver, soak, million, workers, sealed, streams, help } =
+    parsed(argv)
   return {
     seconds: wholeNumber('seconds', seconds, 600),
     rounds: wholeNumber('rounds', rounds, 100),
@@ -110,6 +117,7 @@ export function readArguments(argv: readonly string[]): Arguments {
     out: out ?? (only === undefined || write ? DEFAULT_OUT : undefined),
     driver: driver === undefined ? undefined : driverNamed(driver),
     soakMinutes: soak === undefined ? undefined : wholeNumber('soak', soak, 1440),
+    streams: streams === undefined ? undefined : wholeNumber('streams', streams, 9999),
     ...{ million, workers, sealed, help },
   }
 }

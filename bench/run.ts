@@ -14,6 +14,7 @@ import { million } from './sections/million.ts'
 import { sealed } from './sections/sealed.ts'
 import { NothingToMeasure, type Section } from './sections/section.ts'
 import { soakFor } from './sections/soak.ts'
+import { streamsOf } from './sections/streams.ts'
 import { workers } from './sections/workers.ts'
 import { NoResult } from './turns.ts'
 
@@ -37,6 +38,7 @@ function sectionsOf(args: Arguments): Section[] {
     ...(args.soakMinutes === undefined ? [] : [soakFor(args.soakMinutes)]),
     ...(args.workers ? [workers] : []),
     ...(args.sealed ? [sealed] : []),
+    ...(args.streams === undefined ? [] : [streamsOf(args.streams)]),
   ]
   return extra.length > 0 ? extra : [comparison]
 }

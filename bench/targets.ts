@@ -23,7 +23,7 @@ const SESSION_KEY_TTL_S = '86400'
 export type SealedJob = `${'handshake' | 'check'} ${SealedSuite}`
 
 /** What is asked of a server. */
-export type Job = 'hand-out' | 'check' | 'GET /' | SealedJob
+export type Job = 'hand-out' | 'check' | 'GET /' | 'GET /health/live' | 'GET /api/auth/me' | SealedJob
 
 /** A server that runs. */
 export type Running = {
@@ -33,7 +33,12 @@ export type Running = {
   /** Where somebody looks at its event loop. */
   readonly loop?: LoopWatch
   /** Of Kunci: what it was started with, and what its sealed clients hold. */
-  readonly kunci?: { readonly config: Config; readonly handed: Handed }
+  readonly kunci?: {
+    readonly config: Config
+    readonly handed: Handed
+    /** Starts another node on the same database. */
+    startAnother(): Promise<Running>
+  }
 }
 
 /** A kind of server that can be started. Its name is what tables call it. */
@@ -98,11 +103,12 @@ export function kunci({ name, database, env: wishes = {}, fill, isWatched = fals
     const handed = await prepareKunci(config)
     await fill?.(config, lab)
     const watch = isWatched ? createLoopWatch() : undefined
-    const running = await launch(lab, [KUNCI, 'serve'], env, '/health/ready', watch)
+    const launchNode = (loop?: LoopWatch) => launch(lab, [KUNCI, 'serve'], env, '/health/ready', loop)
+    const running = await launchNode(watch)
     return {
       ...running,
       ...(mariadb === undefined ? {} : { databasePid: pidOf(mariadb) }),
-      kunci: { config, handed },
+      kunci: { config, handed, startAnother: () => launchNode() },
     }
   }
   return { name, start }

@@ -1,9 +1,10 @@
+import { addUsers } from '../accounts.ts'
 import type { Ratio } from '../report.ts'
 import { bareRoute, baseline, kunci, type Server, target } from '../targets.ts'
 import { compare, type Section } from './section.ts'
 
-const onSqlite = kunci({ name: 'Kunci on SQLite', database: 'SQLite' })
-const onMariadb = kunci({ name: 'Kunci on MariaDB', database: 'MariaDB' })
+const onSqlite = kunci({ name: 'Kunci on SQLite', database: 'SQLite', fill: addUsers })
+const onMariadb = kunci({ name: 'Kunci on MariaDB', database: 'MariaDB', fill: addUsers })
 const withForge = baseline('forge')
 const withNode = baseline('node')
 
@@ -12,6 +13,10 @@ const TARGETS = [
   ...[onSqlite, onMariadb, withForge, withNode].flatMap((server) => [
     target(server, 'hand-out'),
     target(server, 'check'),
+  ]),
+  ...[onSqlite, onMariadb].flatMap((server) => [
+    target(server, 'GET /health/live'),
+    target(server, 'GET /api/auth/me'),
   ]),
 ]
 
@@ -34,6 +39,13 @@ const RATIOS: readonly Ratio[] = [
   ratio('p99', 'check', onMariadb, withNode),
   ratio('requests/s', 'hand-out', onSqlite, bareRoute),
   ratio('requests/s', 'check', onSqlite, bareRoute),
+  ...[onSqlite, onMariadb].map((server) => ({
+    ...{
+      label: `${server.name}: what a request of somebody signed in costs, in others`,
+      of: 'requests/s' as const,
+    },
+    ...{ over: target(server, 'GET /health/live').name, under: target(server, 'GET /api/auth/me').name },
+  })),
   // The same code twice: how far from 1 chance alone brings a ratio.
   {
     ...ratio('requests/s', 'hand-out', withNode, withForge),

@@ -104,6 +104,8 @@ t.test('options are read, and refused with a word on what is wrong', async (t) =
   t.match(readArguments(['--only', 'x', '--out', 'y.md']), { out: 'y.md' })
   t.match(readArguments(['--soak', '--million']), { soakMinutes: 10, million: true })
   t.match(readArguments(['--soak', '3']), { soakMinutes: 3, sealed: false })
+  t.match(readArguments(['--streams', '--million']), { streams: 5000, million: true })
+  t.match(readArguments(['--streams', '40']), { streams: 40, soakMinutes: undefined })
   t.match(readArguments(['--sealed']), { sealed: true, out: 'docs/performance.md' })
   const refused = (argv: readonly string[]) => {
     try {
@@ -201,6 +203,32 @@ t.test('a run of sealed checks stands beside their crypto alone, and tells of th
   for (const row of rows) t.match(tables, new RegExp(`\\n\\| ${row}\\n`))
 })
 
+t.test('a request of somebody who is signed in stands beside one of anybody', async (t) => {
+  const { out, ended } = start(t, '--seconds', '1', '--only', 'Kunci on SQLite: GET')
+  const { code, all } = await ended
+  t.equal(code, 0, all)
+  t.match(readFileSync(out, 'utf8'), /\n\| Kunci on SQLite: what .* costs, in others \| .* \| \*\*\d\.\d/)
+})
+
+const noProc = !existsSync('/proc/self/stat') && 'there is no /proc here'
+
+t.test(
+  'a run of streams says what they weigh, and how soon each node tells them',
+  { skip: noProc },
+  async (t) => {
+    const { out, ended } = start(t, '--streams', '8', '--only', 'Kunci on SQLite')
+    const { code, all } = await ended
+    t.equal(code, 0, all)
+    const tables = readFileSync(out, 'utf8')
+    const rows = [
+      'Kunci on SQLite \\| 8 \\|( [\\d.-]+ \\|){6}',
+      'Kunci on SQLite \\| 8 \\|( [\\d.]+ \\|){3}',
+      'Kunci on SQLite, told on another node \\| 8 \\|( [\\d.]+ \\|){3}',
+    ]
+    for (const row of rows) t.match(tables, new RegExp(`\\n\\| ${row}\\n`))
+  },
+)
+
 /** The commands of all processes below this one, by pid. */
 function descendantsOf(pid: number): Map<number, string> {
   const found = new Map<number, string>()
@@ -216,8 +244,6 @@ function descendantsOf(pid: number): Map<number, string> {
   }
   return found
 }
-
-const noProc = !existsSync('/proc/self/stat') && 'there is no /proc here'
 
 t.test('a server that dies in the middle makes no result, and no table', { skip: noProc }, async (t) => {
   const { child, out, ended, said } = start(t, '--seconds', '1', '--driver', 'autocannon', '--only', 'bare')
