@@ -1,6 +1,6 @@
+import type { CheckRequest } from './check-request.ts'
 import { utf8 } from './encoding.ts'
 import { type Heartbeat, type HeartbeatOptions, startHeartbeat } from './heartbeat.ts'
-import type { Hwid } from './hwid.ts'
 import { assemble, type ClientOptions, type Parts } from './options.ts'
 import type { Answer } from './records.ts'
 import { type Reason, UnavailableError } from './unavailable.ts'
@@ -13,18 +13,6 @@ import {
   type Unavailable,
   verdictOf,
 } from './verdict.ts'
-
-export type CheckRequest = {
-  readonly licence: string
-  /** The product's code. */
-  readonly tool: string
-  /** The tool's version. */
-  readonly ver: string
-  /** From `hwidOf` for the same tool. */
-  readonly hwid: Hwid
-  /** The language of `message`. */
-  readonly lang?: 'en' | 'id' | undefined
-}
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 

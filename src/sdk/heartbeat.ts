@@ -1,5 +1,5 @@
 import type { Calls } from './calls.ts'
-import type { CheckRequest } from './client.ts'
+import type { CheckRequest } from './check-request.ts'
 import { UnavailableError } from './unavailable.ts'
 import {
   type AllowedByLease,

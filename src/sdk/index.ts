@@ -1,7 +1,8 @@
 /** The client of the sealed suites, for programs in any JavaScript runtime. */
 export type { Backend, Curve, KeyPair } from './backend.ts'
 export { type Forge, forgeBackend } from './backend-forge.ts'
-export { type CheckRequest, type Client, createClient, type LogLevel } from './client.ts'
+export type { CheckRequest } from './check-request.ts'
+export { type Client, createClient, type LogLevel } from './client.ts'
 export type { Bytes } from './encoding.ts'
 export type { Pin } from './handshake.ts'
 export type { Heartbeat, HeartbeatOptions } from './heartbeat.ts'
