@@ -298,7 +298,7 @@ for (const database of DATABASES)
       await until('the other goes on', () => anis.heartbeats() === 2)
       bench.clock.advance(31 * DAY_MS)
       await bench.app.streams.beat()
-      t.match(await anis.next('session_ended'), { data: { reason: 'expired', reconnect: 'never' } })
+      t.match(await anis.next('session_ended'), { data: { reason: 'idle', reconnect: 'never' } })
       t.equal(bench.app.streams.size(), 0)
     })
 
