@@ -159,6 +159,16 @@ t.test('a worker that cannot be replaced yet takes no other with it, and all may
   t.equal((await kunci.kill()).code, 0)
 })
 
+t.test('a worker that still starts when the server is told to stop holds its end up no longer', async (t) => {
+  const [sqlite] = DATABASES
+  const running = await serveWhole(t, await install(t, sqlite!, { WORKERS }))
+  process.kill(workerPids(running)[0] ?? 0, 'SIGKILL')
+  await running.kunci.waitForLine(/worker\.died/)
+  // Its successor is there half a second later, and needs as long again until it listens.
+  await sleep(700)
+  t.equal((await running.kunci.kill()).code, 0)
+})
+
 t.test('each worker allows its part of a limit', async (t) => {
   const [sqlite] = DATABASES
   const running = await serveWhole(t, await install(t, sqlite!, { WORKERS, RATE_LIMIT_PER_MINUTE: '10' }))

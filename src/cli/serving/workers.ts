@@ -53,6 +53,10 @@ function listening(worker: Worker): Promise<Address> {
   })
 }
 
+function tellToStop(worker: Worker): void {
+  worker.send({ stop: true } satisfies FromLead, () => undefined)
+}
+
 function living(): Worker[] {
   return Object.values(cluster.workers ?? {}).flatMap((worker) =>
     worker?.process.pid === undefined || worker.isDead() ? [] : [worker],
@@ -70,6 +74,8 @@ export async function startWorkers({
 }: App): Promise<{ url: string; close(): Promise<void> }> {
   /** By worker, the dead included: what they counted did happen. */
   const counted = new Map<number, Counts>()
+  /** They listen, to this process too: what it says before that is lost. */
+  const ready = new WeakSet<Worker>()
   let isStarted = false
   let isStopping = false
   let waitMs = 0
@@ -85,6 +91,10 @@ export async function startWorkers({
       logger.error({ event: 'worker.died', worker: worker.id, ...facts })
       void replace(performance.now() - bornMs < YOUNG_MS)
     }
+    worker.once('listening', () => {
+      ready.add(worker)
+      if (isStopping) tellToStop(worker)
+    })
     worker.on('message', (message: FromWorker) => counted.set(worker.id, message.counted))
     worker.on('exit', (code, signal) => gone({ code, signal }))
     worker.on('error', (err) => gone({ err }))
@@ -95,7 +105,14 @@ export async function startWorkers({
   async function replace(diedYoung: boolean): Promise<void> {
     waitMs = diedYoung ? Math.min(Math.max(2 * waitMs, FIRST_WAIT_MS), LONGEST_WAIT_MS) : 0
     await sleep(waitMs)
-    if (!isStopping) fork()
+    if (isStopping) return
+    try {
+      fork()
+    } catch (err) {
+      // Some of what keeps a process from starting is told at once, such as a program that is being written (ETXTBSY).
+      logger.error({ event: 'worker.died', err })
+      void replace(true)
+    }
   }
 
   function tellCounts(): void {
@@ -109,7 +126,7 @@ export async function startWorkers({
     isStopping = true
     clearInterval(timer)
     const ends = living().map((worker) => new Promise((resolve) => worker.once('exit', resolve)))
-    for (const worker of living()) worker.send({ stop: true } satisfies FromLead, () => undefined)
+    for (const worker of living()) if (ready.has(worker)) tellToStop(worker)
     await Promise.all(ends)
   }
 
