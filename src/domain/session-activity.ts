@@ -33,7 +33,9 @@ export class SessionActivity {
   /** Notes a request of a session. */
   touch({ sessionId, lastActivityMs }: SessionRow, from: Pick<Stamp, 'ipAddress' | 'userAgent'>): void {
     const atMs = this.#clock()
-    const isDue = atMs - Math.max(lastActivityMs, this.#stamped.get(sessionId) ?? 0) >= STAMP_EVERY_MS
+    const knownMs = Math.max(lastActivityMs, this.#stamped.get(sessionId) ?? 0)
+    // What lies ahead was noted by a clock that was put back since.
+    const isDue = Math.abs(atMs - knownMs) >= STAMP_EVERY_MS
     if (!isDue && !this.#waiting.has(sessionId)) return
     if (this.#waiting.size >= WAITING_MAX && !this.#waiting.has(sessionId)) return
     this.#waiting.set(sessionId, { sessionId, atMs, ...from })

@@ -7,6 +7,8 @@ import type { Sessions } from './sessions.ts'
 
 const OVERDUE_BATCH = 500
 const HISTORY_BATCH = 5000
+/** Later than now by more than clocks of one installation differ, and than any time to answer: the clock was put back. */
+const AHEAD_MS = 60_000
 const DAY_MS = 24 * 60 * 60_000
 const SERVER = { name: 'server' }
 
@@ -30,10 +32,15 @@ export function createSessionExpiry(deps: {
     return reason === 'idle' ? { ...end, unlessUsedAfterMs: session.lastActivityMs } : end
   }
 
-  /** Writes down the end of what has ended by itself. @returns how many there were. */
+  /**
+   * Writes down the end of what has ended by itself. What began by a clock that was put back begins now, or it would be
+   * worth something for as long again as the clock was ahead.
+   * @returns how many there were.
+   */
   async function endOverdue(): Promise<number> {
     // What was used in time is not over, though its row does not say so yet.
     await sessions.flush()
+    await store.bringBack(clock(), clock() + AHEAD_MS)
     for (let total = 0; ; ) {
       const overdue = await store.listOverdue(clock(), OVERDUE_BATCH)
       total += (await sessions.write(overdue.map(endOf))).length

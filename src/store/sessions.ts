@@ -39,6 +39,11 @@ export type SessionStore = {
   /** Up to `limit` sessions that are over and not yet marked so. */
   listOverdue(nowMs: number, limit: number): Promise<OwnedSession[]>
   countOverdue(nowMs: number): Promise<number>
+  /**
+   * Brings back what lies later than `laterMs`, by a clock that was put back since: such a session begins, or was last used,
+   * at `nowMs`, and what it was asked is forgotten.
+   */
+  bringBack(nowMs: number, laterMs: number): Promise<void>
   /** Removes up to `limit` sessions that ended before the given time. @returns how many went. */
   removeEnded(beforeMs: number, limit: number): Promise<number>
 }
@@ -117,6 +122,23 @@ export function sessionStore(db: Database): SessionStore {
     listOf: (userId, limit) => list('s.user_id = ? ORDER BY s.login_at DESC, s.id DESC', [userId], limit),
     listOverdue: (nowMs, limit) => list(`${OVERDUE} ORDER BY s.id`, overdue(nowMs), limit),
     countOverdue: (nowMs) => count(OVERDUE, nowMs),
+    bringBack: (nowMs, laterMs) =>
+      db.batch([
+        // From left to right, as MySQL assigns: what reads login_at comes before it is written.
+        [
+          `UPDATE user_sessions SET expires_at = expires_at - login_at + ?, login_at = ?, updated_at = ?
+           WHERE is_active = 1 AND login_at > ?`,
+          [nowMs, nowMs, nowMs, laterMs],
+        ],
+        [
+          'UPDATE user_sessions SET last_activity = ?, updated_at = ? WHERE is_active = 1 AND last_activity > ?',
+          [nowMs, nowMs, laterMs],
+        ],
+        [
+          'UPDATE user_sessions SET yield_by = NULL, updated_at = ? WHERE is_active = 1 AND yield_by > ?',
+          [nowMs, laterMs],
+        ],
+      ]),
     removeEnded: async (beforeMs, limit) => {
       // By id, as MySQL deletes with LIMIT and SQLite does not.
       const sql = `SELECT id FROM user_sessions WHERE is_active = 0 AND logout_at < ? ORDER BY id LIMIT ${Math.floor(limit)}`

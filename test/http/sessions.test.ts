@@ -475,6 +475,35 @@ function expiryTests(t: Test, database: TestDatabase): void {
   )
 }
 
+function clockTests(t: Test, database: TestDatabase): void {
+  t.test('a session that began by a clock that was ahead lasts no longer than any other', async (t) => {
+    const { bench, house } = await limitedHouse(t, database, 'ask', { maxSessions: 2 })
+    const { sessionExpiry, sessions } = bench.app
+    bench.clock.advance(40 * DAY_MS)
+    const [idle, busy] = [await signIn(house, ANI), await signIn(house, ANI)]
+    bench.clock.advance(2 * MINUTE_MS)
+    await use(bench, busy)
+    t.equal(refusal(await login(house, ANI)), '409 session_asked')
+    bench.clock.advance(-40 * DAY_MS)
+    t.equal(await sessionExpiry.endOverdue(), 0)
+    const nowMs = bench.clock()
+    const begun = { loginAtMs: nowMs, lastActivityMs: nowMs, expiresAtMs: nowMs + 30 * DAY_MS }
+    for (const { sessionId } of [idle, busy])
+      t.match(await sessions.find(sessionId), { ...begun, isActive: true, yieldByMs: null })
+    bench.clock.advance(2 * MINUTE_MS)
+    await use(bench, busy)
+    t.match(
+      await sessions.find(busy.sessionId),
+      { lastActivityMs: bench.clock() },
+      'its use is written again',
+    )
+    t.equal(await sessionExpiry.endOverdue(), 0)
+    t.match(await sessions.find(idle.sessionId), begun, 'and begins but once')
+    bench.clock.advance(DAY_MS - 2 * MINUTE_MS)
+    t.same([await isIn(idle), await isIn(busy)], [false, true])
+  })
+}
+
 function trackingTests(t: Test, database: TestDatabase): void {
   t.test('first and latest address, program, device and country are kept, without a network', async (t) => {
     const bench = await openHouse(t, database)
@@ -535,5 +564,6 @@ for (const database of DATABASES)
     conflictTests(t, database)
     endTests(t, database)
     expiryTests(t, database)
+    clockTests(t, database)
     trackingTests(t, database)
   })
