@@ -44,7 +44,8 @@ function repeatedUnit(text: string): string | null {
 }
 
 function withoutContext(text: string, { email, fullName }: PasswordContext): string {
-  const words = [email, ...email.split(/[@.]/), ...fullName.toLowerCase().split(/\s+/), 'kunci']
+  const names = normalised(fullName).toLowerCase().split(/\s+/)
+  const words = [email, ...email.split(/[@.]/), ...names, 'kunci']
     .filter((word) => word.length >= CONTEXT_WORD_MIN)
     .sort((a, b) => b.length - a.length)
   return words.reduce((rest, word) => rest.replaceAll(word, ''), text)

@@ -1,0 +1,148 @@
+import { availableParallelism } from 'node:os'
+import fc from 'fast-check'
+import t from 'tap'
+import { createPasswords, type PasswordCost } from '../../src/domain/passwords.ts'
+import type { ErrorCode } from '../../src/errors.ts'
+import { pooledRandom } from '../../src/random.ts'
+import { PASSWORD } from '../support/users.ts'
+
+const COST: PasswordCost = { memoryKib: 8192, passes: 1, lanes: 1 }
+const ANI = { email: 'ani.wijaya@toko-herons.example', fullName: 'Ani Wijaya Kusuma' }
+const NOBODY = { email: 'x@y.z', fullName: 'X' }
+const GOOD = 'vlqzt brmwk gnhdo'
+
+const random = pooledRandom()
+const passwordsOf = (minLength = 8, cost = COST) => createPasswords({ cost, minLength, random })
+
+/** The code a password is refused with; `undefined` for one that is taken. */
+async function refusalOf(password: string, { minLength = 8, context = NOBODY } = {}) {
+  const { requireGood } = passwordsOf(minLength)
+  return requireGood(password, context).then(
+    () => undefined,
+    ({ code }: { code: ErrorCode }) => code,
+  )
+}
+
+t.test('a password is as long as it has characters, whatever they take in bytes or UTF-16', async (t) => {
+  const short = 'password_too_short'
+  t.equal(await refusalOf('vlqztbr'), short)
+  t.equal(await refusalOf('vlqztbrm'), undefined)
+  t.equal(await refusalOf('🦆🦢🦩🐧'), short, 'four characters, eight units, sixteen bytes')
+  t.equal(await refusalOf('🦆🦢🦩🐧🦉🦚🦜🐓'), undefined)
+  t.equal(
+    await refusalOf('e\u0301t\u00e9v\u00fblq'),
+    short,
+    'a composed accent is one character, typed as two or not',
+  )
+  t.equal(
+    await refusalOf('\ufdfavl', { minLength: 15 }),
+    undefined,
+    'a ligature is the letters that it joins',
+  )
+  t.equal(await refusalOf('vlqzt brmwk gn', { minLength: 15 }), short)
+  t.equal(await refusalOf('vlqzt brmwk gnh', { minLength: 15 }), undefined, 'a space is a character too')
+  t.equal(await refusalOf(''), short)
+})
+
+t.test('a password has at most 1,024 bytes of UTF-8 in the form that is hashed', async (t) => {
+  const filled = (bytes: number) =>
+    `${GOOD}${'\u00fb'.repeat(512)}`.slice(0, GOOD.length + (bytes - GOOD.length) / 2)
+  t.equal(Buffer.byteLength(filled(1023)), 1023)
+  t.equal(await refusalOf(filled(1023)), undefined)
+  t.equal(await refusalOf(`${filled(1023)}x`), undefined)
+  t.equal(await refusalOf(filled(1025)), 'password_too_long')
+  t.equal(await refusalOf('\ufdfa'.repeat(32)), 'password_too_long', '96 bytes as typed, 1,056 as hashed')
+})
+
+t.test('no rule asks for kinds of characters', async (t) => {
+  for (const password of [
+    ...[
+      'vlqztbrmwkgn',
+      'VLQZTBRMWKGN',
+      '839571640275',
+      '}{]~;|^`<@>%',
+      'ключ от дома',
+      '水門の七羽の鷺よ来い',
+    ],
+    ...['\u0001\u0002\u0003\u0004\u0005\u0006\u0007\u0008\u000b', '  vlq  zt  '],
+  ])
+    t.equal(await refusalOf(password), undefined, JSON.stringify(password))
+})
+
+t.test('what anybody would try first is refused, in any case and however often it is repeated', async (t) => {
+  const common = 'password_too_common'
+  for (const password of [
+    ...['password', 'PassWord', 'ｐａｓｓｗｏｒｄ', 'iloveyou', 'qwertyuiop', '1234567890', 'sunshine'],
+    ...['aaaaaaaa', 'abababab', 'xyz1xyz1xyz1', 'passwordpassword', 'sunshinesunshinesunshine'],
+  ])
+    t.equal(await refusalOf(password), common, password)
+  t.equal(await refusalOf('vlqztvlqzt'), undefined, 'five characters that nobody knows, twice')
+  t.equal(await refusalOf('xyz1xyz1xyz2'), undefined, 'not a repetition to its end')
+})
+
+t.test('what everybody knows of the owner counts for nothing', async (t) => {
+  const refused = (password: string, context = ANI) => refusalOf(password, { context })
+  for (const password of [
+    ...['ani.wijaya@toko-herons.example', 'wijaya12345', 'WIJAYA12345', 'kusumawijaya', 'toko-herons99'],
+    ...['kunci12345', 'kunciwijayakunci', 'example!wijaya'],
+  ])
+    t.equal(await refused(password), 'password_too_common', password)
+  t.equal(await refused('wijaya vlqzt'), undefined, 'six characters of his own are enough')
+  t.equal(await refused('wijaya12345', NOBODY), undefined, 'somebody else may')
+  t.equal(
+    await refused('wijaya12345', { email: 'a@b.c', fullName: 'Ａｎｉ Ｗｉｊａｙａ' }),
+    'password_too_common',
+    'a name in other letters of the same kind is the same name',
+  )
+})
+
+t.test('one password has one hash, however it was typed; and another one is another', async (t) => {
+  const { hash, isRight } = passwordsOf()
+  const phc = await hash('caf\u00e9 \u2460 herons')
+  t.match(phc, /^\$argon2id\$v=19\$m=8192,t=1,p=1\$/)
+  t.ok(await isRight('cafe\u0301 1 herons', phc))
+  for (const other of ['cafe 1 herons', 'CAF\u00c9 1 HERONS', 'caf\u00e9 1 herons ', '', 'caf\u00e9 1 heron'])
+    t.notOk(await isRight(other, phc), JSON.stringify(other))
+  t.not(await hash('caf\u00e9 \u2460 herons'), phc, 'each hash has a salt of its own')
+  const typed = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
+  const oneHash = fc.asyncProperty(typed, async (text) =>
+    isRight(text.normalize('NFC'), await hash(text.normalize('NFD'))),
+  )
+  t.notOk((await fc.check(oneHash, { numRuns: 20 })).counterexample)
+})
+
+t.test('what is no hash lets nobody in', async (t) => {
+  const { isRight } = passwordsOf()
+  for (const phc of ['', 'x', '$argon2id$v=19$m=8192,t=1,p=1$$', '$2b$10$abcdefghijklmnopqrstuv', PASSWORD])
+    t.notOk(await isRight(PASSWORD, phc), phc)
+  t.notOk(await isRight(PASSWORD, null))
+})
+
+/** CPU time of this process, all its threads together, in ms. */
+async function workOf(work: () => Promise<unknown>): Promise<number> {
+  const before = process.cpuUsage()
+  await work()
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000
+}
+
+t.test('whoever is nobody, or has no password, takes as much work as anybody else', async (t) => {
+  const passwords = passwordsOf(8, { memoryKib: 32_768, passes: 3, lanes: 1 })
+  const phc = await passwords.hash(GOOD)
+  const guesses = (stored: string | null) => async () => {
+    for (let i = 0; i < 4; i++) t.notOk(await passwords.isRight(`a wrong one ${i}`, stored))
+  }
+  await passwords.isRight(GOOD, null)
+  const [known, unknown] = [await workOf(guesses(phc)), await workOf(guesses(null))]
+  t.ok(unknown > known / 2, `${unknown} ms of work for nobody, ${known} for somebody`)
+  const crowd = async (stored: string | null) => {
+    const cheap = passwordsOf()
+    const all = Array.from({ length: 60 + availableParallelism() }, () => cheap.isRight('wrong', stored))
+    const busy = (await Promise.allSettled(all)).filter(
+      (result) => result.status === 'rejected' && result.reason.code === 'server_busy',
+    )
+    return busy.length
+  }
+  const [ofSomebody, ofNobody] = [await crowd(await passwordsOf().hash(GOOD)), await crowd(null)]
+  t.same([ofSomebody, ofNobody], [10, 10], 'of many at once fifty wait, and the rest is refused')
+})
