@@ -14,7 +14,7 @@ const WAITING_MAX = 50
 const SALT_BYTES = 16
 /** The library's number for Argon2id: its enum exists for the compiler alone. */
 const ARGON2ID = 2
-const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=(\d+)\$/
+const PHC = /^\$argon2id\$v=19\$m=(\d+),t=(\d+),p=\d+\$/
 
 /** What Argon2id (RFC 9106) costs: memory in KiB, passes over it, lanes. */
 export type PasswordCost = { readonly memoryKib: number; readonly passes: number; readonly lanes: number }
@@ -105,11 +105,11 @@ export function createPasswords(deps: { cost: PasswordCost; minLength: number; r
     return matches && phc !== null
   }
 
-  /** Whether a hash was made with less than is asked for now. */
+  /** Whether a hash was made with less work than is asked for now: lanes only share out the passes over the memory. */
   function isOutdated(phc: string): boolean {
-    const [, memory, passes, lanes] = (PHC.exec(phc) ?? []).map(Number)
-    if (memory === undefined || passes === undefined || lanes === undefined) return true
-    return memory < cost.memoryKib || passes < cost.passes || lanes < cost.lanes
+    const [, memoryKib, passes] = (PHC.exec(phc) ?? []).map(Number)
+    if (memoryKib === undefined || passes === undefined) return true
+    return memoryKib * passes < cost.memoryKib * cost.passes
   }
 
   return { requireGood, isRight, isOutdated, hash: (password: string) => queued(() => digest(password)) }

@@ -1,10 +1,13 @@
 import { availableParallelism } from 'node:os'
+import { hash } from '@node-rs/argon2'
 import fc from 'fast-check'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { createPasswords, type PasswordCost } from '../../src/domain/passwords.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { pooledRandom } from '../../src/random.ts'
-import { PASSWORD } from '../support/users.ts'
+import { DATABASES } from '../support/databases.ts'
+import { openBench } from '../support/legacy.ts'
+import { addUser, at, CHEAP, login, PASSWORD, START_MS } from '../support/users.ts'
 
 const COST: PasswordCost = { memoryKib: 8192, passes: 1, lanes: 1 }
 const ANI = { email: 'ani.wijaya@toko-herons.example', fullName: 'Ani Wijaya Kusuma' }
@@ -146,3 +149,56 @@ t.test('whoever is nobody, or has no password, takes as much work as anybody els
   const [ofSomebody, ofNobody] = [await crowd(await passwordsOf().hash(GOOD)), await crowd(null)]
   t.same([ofSomebody, ofNobody], [10, 10], 'of many at once fifty wait, and the rest is refused')
 })
+
+t.test('a hash is outdated when less went into it than is asked for now', async (t) => {
+  const { isOutdated } = passwordsOf(8, { memoryKib: 19_456, passes: 2, lanes: 1 })
+  const made = (memoryCost: number, timeCost: number, parallelism = 1) =>
+    hash('x', { algorithm: 2, memoryCost, timeCost, parallelism })
+  for (const [memory, passes] of [
+    [8192, 1],
+    [19_456, 1],
+    [8192, 3],
+  ] as const)
+    t.ok(isOutdated(await made(memory, passes)), `${memory} KiB, ${passes} passes`)
+  for (const [memory, passes, lanes] of [
+    [19_456, 2, 1],
+    [19_456, 2, 4],
+    [19_456, 3, 1],
+    [65_536, 1, 1],
+    [9728, 4, 1],
+  ] as const)
+    t.notOk(isOutdated(await made(memory, passes, lanes)), `${memory} KiB, ${passes} passes, ${lanes} lanes`)
+  for (const other of ['', '$argon2i$v=19$m=65536,t=3,p=4$c2FsdHNhbHQ$aGFzaA', '$2b$12$abc'])
+    t.ok(isOutdated(other), other)
+})
+
+function rehashTests(t: Test, database: (typeof DATABASES)[number]): void {
+  t.test(
+    'who signs in is hashed anew where that costs more now, and left alone where it costs less',
+    async (t) => {
+      const config = await database.freshConfig(t, { ...CHEAP, RATE_LIMIT_PER_MINUTE: '0' })
+      const signInWith = async (argon2MemoryKib: number, argon2Passes: number, password = PASSWORD) => {
+        const bench = await openBench(t, { ...config, argon2MemoryKib, argon2Passes }, START_MS)
+        if ((await bench.app.users.findByEmail('ani@example.com')) === null)
+          await addUser(bench.app, 'ani@example.com')
+        const { status } = await login(at(bench), 'ani@example.com', { password })
+        const phc = (await bench.app.users.findByEmail('ani@example.com'))?.passwordHash ?? ''
+        return { status, phc, cost: /m=\d+,t=\d+/.exec(phc)?.[0] }
+      }
+      t.match(await signInWith(8192, 1), { status: 200, cost: 'm=8192,t=1' })
+      t.match(
+        await signInWith(8192, 2, 'wrong'),
+        { status: 401, cost: 'm=8192,t=1' },
+        'only by the right one',
+      )
+      const risen = await signInWith(8192, 2)
+      t.match(risen, { status: 200, cost: 'm=8192,t=2' })
+      t.same(await signInWith(8192, 2), risen, 'once')
+      t.same(await signInWith(8192, 1), risen, 'never down')
+      t.match(await signInWith(16_384, 1), { status: 200, phc: risen.phc }, 'as much work in another shape')
+      t.match(await signInWith(16_384, 2), { status: 200, cost: 'm=16384,t=2' })
+    },
+  )
+}
+
+for (const database of DATABASES) t.test(`on ${database.name}`, async (t) => rehashTests(t, database))
