@@ -23,8 +23,7 @@ export function createLoginChecks(deps: {
 }) {
   const { store, passwords, codes, backoff, events, clock } = deps
 
-  function requireNoWait(email: string, address: string): void {
-    const waitMs = backoff.waitMs(email, address)
+  function requireNoWait(waitMs: number): void {
     if (waitMs > 0) throw new AppError('too_many_requests', { retryAfterS: Math.ceil(waitMs / 1000) })
   }
 
@@ -35,16 +34,24 @@ export function createLoginChecks(deps: {
   }
 
   /** Takes a code, and no other time the same one. */
-  async function takesCode(user: User, code: string, address: string): Promise<boolean> {
-    if (user.totpSecret === null) return true
+  async function takesCode(user: User, secret: string, code: string, address: string): Promise<boolean> {
     if (!TOTP_CODE.test(code)) {
       const event = events.build('authn_recovery_code_used', userActor(user, address), {
         detail: { user_id: user.id },
       })
       return store.useRecoveryCode(user.id, recoveryCodeHash(code), clock(), event)
     }
-    const step = codes.stepOf(user, user.totpSecret, code)
+    const step = codes.stepOf(user, secret, code)
     return step !== null && (await store.takeTotpStep(user.id, step))
+  }
+
+  async function requireCode(user: User, code: string | undefined, address: string): Promise<void> {
+    if (user.totpSecret === null) return
+    if (code === undefined) throw new AppError('totp_required')
+    const waitMs = backoff.tryCode(user.email)
+    if (waitMs > 0) events.refuse('authn_login_lock', address)
+    requireNoWait(waitMs)
+    if (!(await takesCode(user, user.totpSecret, code, address))) throw fail(user.email, address)
   }
 
   /** A hash that was made with less than is asked for now is made anew: only now is the password at hand. */
@@ -60,11 +67,11 @@ export function createLoginChecks(deps: {
    */
   async function byPassword(text: string, password: string, address: string): Promise<User> {
     const email = normalEmail(text) ?? ''
-    requireNoWait(email, address)
+    requireNoWait(backoff.waitMs(email, address))
     const user = await store.findByEmail(email)
     const isRight = await passwords.isRight(password, user?.passwordHash ?? null)
     // Others of the same moment may have failed meanwhile: many guesses at once are worth no more than one by one.
-    requireNoWait(email, address)
+    requireNoWait(backoff.waitMs(email, address))
     if (user === null || !isRight || !user.isActive) throw fail(email, address)
     return user
   }
@@ -75,8 +82,7 @@ export function createLoginChecks(deps: {
     address: string,
   ): Promise<User> {
     const user = await byPassword(email, password, address)
-    if (user.totpSecret !== null && code === undefined) throw new AppError('totp_required')
-    if (!(await takesCode(user, code ?? '', address))) throw fail(user.email, address)
+    await requireCode(user, code, address)
     backoff.clear(user.email, address)
     await rehash(user, password)
     return user
