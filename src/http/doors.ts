@@ -88,6 +88,15 @@ function refuseStranger(
   return refuse(request, reply, code)
 }
 
+/** Refuses an address that has passwords checked too often: before anything is worked on, as each costs memory and time. */
+export function passwordLimit(app: App): (request: FastifyRequest) => Promise<void> {
+  return async ({ address }) => {
+    if (app.limits.allows('login', addressKey(address))) return
+    app.events.refuse('excess_rate_limit_exceeded', address)
+    throw new AppError('too_many_requests', { retryAfterS: 60 })
+  }
+}
+
 /** Lets through who shows a living operator token. */
 export function operatorDoor(door: FastifyInstance, app: App): void {
   door.addHook('onRequest', async (request, reply) => {

@@ -221,6 +221,22 @@ function signInTests(t: Test, database: TestDatabase): void {
     t.equal(refusal(await from(54, rightCode())), '200 in', 'who was let in begins anew')
   })
 
+  t.test('whoever is signed in has his password checked no oftener than who signs in', async (t) => {
+    const bench = await openHouse(t, database, { RATE_LIMIT_PER_MINUTE: '4' })
+    await addUser(bench.app, ANI)
+    const ani = await signIn(at(bench), ANI)
+    const again = { password: PASSWORD, newPassword: PASSWORD }
+    const answers = [
+      await ani.ask('POST /api/auth/password', again),
+      await ani.ask('DELETE /api/auth/totp', again),
+      await ani.ask('POST /api/auth/totp/confirm', { ...again, secret: 'A'.repeat(32), code: '000000' }),
+      await ani.ask('POST /api/auth/password', again),
+    ]
+    t.same(answers.map(refusal), ['200 in', '409 totp_state', '422 totp_invalid', '429 too_many_requests'])
+    t.equal(answers[3]?.headers['retry-after'], '60')
+    t.equal((await ani.ask('GET /api/auth/me')).status, 200)
+  })
+
   t.test('a session does not serve to guess the password of its owner', async (t) => {
     const bench = await openStrict(t)
     await addUser(bench.app, ANI)

@@ -13,12 +13,14 @@ import {
   TotpOffer,
   TotpRequest,
 } from '../../wire-users.ts'
+import { passwordLimit } from '../doors.ts'
 
 const plain = { 400: ErrorReply, 401: ErrorReply, 429: ErrorReply, 503: ErrorReply }
 const guarded = { tags: ['users'], security: [{ user: [] }] }
 
 /** What those who are signed in ask about themselves. */
 export function accountRoutes(app: App) {
+  const limited = passwordLimit(app)
   return async (scope: FastifyInstance): Promise<void> => {
     const me = { ...guarded, summary: 'Who am I', response: { 200: MeReply, ...plain } }
     scope.get('/auth/me', { schema: me }, async ({ signedIn }) => ({
@@ -41,7 +43,7 @@ export function accountRoutes(app: App) {
     }
     scope.post<{ Body: Static<typeof PasswordRequest> }>(
       '/auth/password',
-      { schema: password },
+      { schema: password, onRequest: limited },
       async ({ signedIn: session, address, body }) => {
         await app.credentials.changePassword({ session, address }, body)
         return { message: 'Password changed' }
@@ -66,7 +68,7 @@ export function accountRoutes(app: App) {
     }
     scope.post<{ Body: Static<typeof TotpRequest> }>(
       '/auth/totp/confirm',
-      { schema: confirm },
+      { schema: confirm, onRequest: limited },
       async ({ signedIn: session, address, body }) => ({
         success: true,
         data: { recoveryCodes: await app.credentials.confirmTotp({ session, address }, body) },
@@ -81,7 +83,7 @@ export function accountRoutes(app: App) {
     }
     scope.delete<{ Body: Static<typeof PasswordOnly> }>(
       '/auth/totp',
-      { schema: off },
+      { schema: off, onRequest: limited },
       async ({ signedIn: session, address, body }) => {
         await app.credentials.dropTotp({ session, address }, body.password)
         return { message: 'One-time codes are off' }

@@ -1,13 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Static } from 'typebox'
 import type { App } from '../../app.ts'
-import { addressKey } from '../../domain/addresses.ts'
 import type { LoginResult } from '../../domain/logins.ts'
 import type { TrackedSession } from '../../domain/sessions.ts'
 import { type Client, TAKE_OVER_S } from '../../domain/sign-in-moves.ts'
 import { deviceOf } from '../../domain/user-agents.ts'
 import { userView } from '../../domain/users.ts'
-import { AppError } from '../../errors.ts'
 import { ErrorReply } from '../../wire.ts'
 import {
   FullHouseReply,
@@ -17,7 +15,7 @@ import {
   TakeOverRequest,
   UserItem,
 } from '../../wire-users.ts'
-import { userAgentOf } from '../doors.ts'
+import { passwordLimit, userAgentOf } from '../doors.ts'
 import { refusalBody } from '../errors.ts'
 import type { SessionTokens } from '../session-tokens.ts'
 
@@ -42,18 +40,13 @@ function houseItem(session: TrackedSession) {
 
 /** Signing in: what anybody may ask for. */
 export function authRoutes(app: App, tokens: SessionTokens) {
+  const limited = passwordLimit(app)
+
   async function clientOf(request: FastifyRequest): Promise<Client> {
     const { address } = request
     const userAgent = userAgentOf(request)
     const said = { type: header(request, 'x-device-type'), name: header(request, 'x-device-name') }
     return { address, userAgent, device: deviceOf(userAgent, said), country: await app.countryOf(address) }
-  }
-
-  /** Before anything is worked on: each sign-in costs memory and time. */
-  async function limited({ address }: FastifyRequest): Promise<void> {
-    if (app.limits.allows('login', addressKey(address))) return
-    app.events.refuse('excess_rate_limit_exceeded', address)
-    throw new AppError('too_many_requests', { retryAfterS: 60 })
   }
 
   async function answer(request: FastifyRequest, reply: FastifyReply, result: LoginResult) {
