@@ -15,8 +15,9 @@ const LIMITS = {
   fullName: 255,
 } as const
 
-/** Names are printed on terminals, where a control character could pretend to be something else. */
+/** Names are printed on terminals, where a control character could pretend to be something else, or turn the line around. */
 const ONE_LINE = new Set(['name', 'customer', 'reason', 'tokenName', 'fullName'])
+const OUT_OF_LINE = /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u
 const REQUIRED = new Set(['name', 'customer', 'tokenName', 'fullName'])
 
 /**
@@ -33,7 +34,7 @@ export function requireTexts(
     const text = texts[name as keyof typeof LIMITS]
     if (text === null || text === undefined) continue
     if ([...text].length > max) refuse(`the ${name} is longer than ${max} characters`)
-    if (ONE_LINE.has(name) && /\p{Cc}/u.test(text)) refuse(`the ${name} has control characters in it`)
+    if (ONE_LINE.has(name) && OUT_OF_LINE.test(text)) refuse(`the ${name} has control characters in it`)
     if (REQUIRED.has(name) && text.trim() === '') refuse(`the ${name} is empty`)
   }
 }
