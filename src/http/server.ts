@@ -10,7 +10,7 @@ import { newRequestId } from '../domain/ids.ts'
 import { SetupError } from '../errors.ts'
 import { loadTls, type TlsPaths } from '../tls.ts'
 import { VERSION } from '../version.ts'
-import { takeEmptyBodies } from './bodies.ts'
+import { takeBodiesLiterally, takeEmptyBodies } from './bodies.ts'
 import { closeGently } from './closing.ts'
 import { adminDoor, clientDoor, legacyDoor, operatorDoor, streamDoor, userDoor } from './doors.ts'
 import { answerErrors, clientErrorAnswerer, frameworkErrorAnswerer } from './errors.ts'
@@ -118,6 +118,7 @@ export async function createServer(app: App): Promise<FastifyInstance> {
       await guarded.register(licenceRoutes(app, sealed), { prefix: '/api' })
     })
   })
+  takeBodiesLiterally(server)
   const sessionTokens = createSessionTokens(app)
   await server.register(authRoutes(app, sessionTokens), { prefix: '/api' })
   await server.register(async (guarded) => {

@@ -1,10 +1,8 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { App } from '../../src/app.ts'
 import { failure, json, kunci } from '../support/cli.ts'
 import { DATABASES, type TestDatabase, type TestEnv } from '../support/databases.ts'
-import { asOperator, type Installation, install, sql } from '../support/installation.ts'
+import { asOperator, everythingStored, type Installation, install, sql } from '../support/installation.ts'
 import { openBench, runProgram } from '../support/legacy.ts'
 import { checkData, injecting, openSession, pinOf } from '../support/sealed.ts'
 import { runKunci, spawnKunci } from '../support/server.ts'
@@ -14,24 +12,6 @@ async function untouched(t: Pick<Test, 'teardown'>, database: TestDatabase): Pro
   const config = await database.freshConfig(t)
   const where: TestEnv = config.databaseUrl === undefined ? {} : { DATABASE_URL: config.databaseUrl }
   return { config, env: { DATA_DIR: config.dataDir, ...where } }
-}
-
-/** Whatever a thief of the database would have: every file of SQLite, every row of MariaDB. */
-async function everythingStored(installation: Installation): Promise<string> {
-  const { databaseUrl, dataDir } = installation.config
-  if (databaseUrl === undefined) {
-    const files = readdirSync(dataDir).map((name) => join(dataDir, name))
-    return files
-      .filter((path) => statSync(path).isFile())
-      .map((path) => readFileSync(path, 'latin1'))
-      .join('\n')
-  }
-  const tables = await sql(
-    installation,
-    'SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()',
-  )
-  const rows = await Promise.all(tables.map(({ name }) => sql(installation, `SELECT * FROM ${name}`)))
-  return JSON.stringify(rows)
 }
 
 for (const database of DATABASES) {

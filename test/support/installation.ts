@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createConnection, type RowDataPacket } from 'mysql2/promise'
@@ -85,6 +87,24 @@ export async function sql({ config }: Installation, statement: string): Promise<
 export async function count(installation: Installation, table: string, where = '1 = 1'): Promise<number> {
   const [row] = await sql(installation, `SELECT COUNT(*) AS n FROM ${table} WHERE ${where}`)
   return Number(row?.n)
+}
+
+/** Whatever a thief of the database would have: every file of SQLite, every row of MariaDB. */
+export async function everythingStored(installation: Installation): Promise<string> {
+  const { databaseUrl, dataDir } = installation.config
+  if (databaseUrl === undefined) {
+    const files = readdirSync(dataDir).map((name) => join(dataDir, name))
+    return files
+      .filter((path) => statSync(path).isFile())
+      .map((path) => readFileSync(path, 'latin1'))
+      .join('\n')
+  }
+  const tables = await sql(
+    installation,
+    'SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()',
+  )
+  const rows = await Promise.all(tables.map(({ name }) => sql(installation, `SELECT * FROM ${name}`)))
+  return JSON.stringify(rows)
 }
 
 /** Holds up every hand-out until the returned function is called. */
