@@ -26,7 +26,11 @@ const EXIT_OF_STATUS: Readonly<Record<number, number>> = {
   400: EXIT.usage[0],
   404: EXIT.not_found[0],
   409: EXIT.conflict[0],
+  422: EXIT.usage[0],
 }
+
+/** Where the value is as it should be, and what it leads to is not. */
+const EXIT_OF: Partial<Record<ErrorCode, number>> = { import_source: EXIT.failed[0] }
 
 const REMEDIES: Partial<Record<ErrorCode, string>> = {
   product_not_found: 'kunci products list',
@@ -38,6 +42,9 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
   product_exists: 'kunci products update CODE',
   licence_state: 'kunci licences show ID',
   licence_key_exists: 'kunci licences issue-key --help',
+  user_not_found: 'kunci users list',
+  user_exists: 'kunci users list',
+  session_not_found: 'kunci sessions list',
 }
 
 function helpOf(command: Command | undefined): string {
@@ -54,7 +61,7 @@ export function failureOf(error: unknown, command: Command | undefined): Failure
   if (error instanceof AppError) {
     const remedy = REMEDIES[error.code]
     return {
-      exitCode: EXIT_OF_STATUS[error.status] ?? EXIT.failed[0],
+      exitCode: EXIT_OF[error.code] ?? EXIT_OF_STATUS[error.status] ?? EXIT.failed[0],
       code: error.code,
       message: error.message,
       detail: error.detail ?? null,

@@ -1,4 +1,4 @@
-import { Writable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
 import { run } from '../../src/cli/run.ts'
 import type { TestEnv } from './databases.ts'
 
@@ -16,9 +16,15 @@ function sink(): { stream: Writable; text: () => string } {
 }
 
 /** Runs one command line in this process. */
-export async function kunci(env: TestEnv, ...argv: string[]): Promise<Outcome> {
+export function kunci(env: TestEnv, ...argv: string[]): Promise<Outcome> {
+  return piped('', env, ...argv)
+}
+
+/** The same, with something on its stdin. */
+export async function piped(stdin: string | Uint8Array, env: TestEnv, ...argv: string[]): Promise<Outcome> {
   const [stdout, stderr] = [sink(), sink()]
-  const code = await run(argv, env, { stdout: stdout.stream, stderr: stderr.stream })
+  const streams = { stdout: stdout.stream, stderr: stderr.stream, stdin: Readable.from([stdin]) }
+  const code = await run(argv, env, streams)
   return { code, stdout: stdout.text(), stderr: stderr.text() }
 }
 
