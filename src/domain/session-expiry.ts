@@ -48,13 +48,13 @@ export function createSessionExpiry(deps: {
     }
   }
 
-  /** Removes sessions that ended longer ago than history is kept. */
+  /** Removes sessions that ended longer ago than history is kept, and take-overs that are over or of a clock that was ahead. */
   async function removeHistory(): Promise<number> {
     for (let total = 0; ; ) {
       const removed = await store.removeEnded(clock() - historyDays * DAY_MS, HISTORY_BATCH)
       total += removed
       if (removed < HISTORY_BATCH) {
-        await signIns.removeTakeOvers(clock())
+        await signIns.removeTakeOvers(clock(), clock() + AHEAD_MS)
         return total
       }
     }

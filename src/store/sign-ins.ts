@@ -55,8 +55,8 @@ export type SignInStore = {
   ): Promise<boolean>
   /** Whose take-over this is, used up or not. */
   ownerOf(tokenHash: string): Promise<number | null>
-  /** Removes what nobody can come back with any more. */
-  removeTakeOvers(beforeMs: number): Promise<number>
+  /** Removes what ended before a time, or was made after one: nobody can come back with it any more, or shall. */
+  removeTakeOvers(beforeMs: number, laterMs: number): Promise<number>
 }
 
 const TAKE_OVER_COLUMNS = {
@@ -151,6 +151,10 @@ export function signInStore(db: Database): SignInStore {
       const [row] = await db.all<{ user_id: number }>(sql, [tokenHash])
       return row?.user_id ?? null
     },
-    removeTakeOvers: (beforeMs) => db.run('DELETE FROM kunci_take_overs WHERE expires_at_ms < ?', [beforeMs]),
+    removeTakeOvers: (beforeMs, laterMs) =>
+      db.run('DELETE FROM kunci_take_overs WHERE expires_at_ms < ? OR created_at_ms > ?', [
+        beforeMs,
+        laterMs,
+      ]),
   }
 }

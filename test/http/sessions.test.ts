@@ -483,9 +483,12 @@ function clockTests(t: Test, database: TestDatabase): void {
     const [idle, busy] = [await signIn(house, ANI), await signIn(house, ANI)]
     bench.clock.advance(2 * MINUTE_MS)
     await use(bench, busy)
-    t.equal(refusal(await login(house, ANI)), '409 session_asked')
+    const asked = await login(house, ANI)
+    t.equal(refusal(asked), '409 session_asked')
     bench.clock.advance(-40 * DAY_MS)
     t.equal(await sessionExpiry.endOverdue(), 0)
+    await sessionExpiry.removeHistory()
+    t.equal(refusal(await takeOver(house, asked)), '401 take_over_invalid')
     const nowMs = bench.clock()
     const begun = { loginAtMs: nowMs, lastActivityMs: nowMs, expiresAtMs: nowMs + 30 * DAY_MS }
     for (const { sessionId } of [idle, busy])
