@@ -25,6 +25,11 @@ export function isOperator(role: Role): boolean {
   return role !== 'user'
 }
 
+/** Whether a session lets its user through at this time. */
+export function isSignedIn(session: SignedIn, nowMs: number): boolean {
+  return session.user.isActive && isLive(session, nowMs)
+}
+
 /** A session as it is told: the members of older trackers, and what we know besides. */
 export function sessionView(session: OwnedSession) {
   const { user } = session
@@ -91,7 +96,7 @@ export function createSessions(deps: {
    */
   async function signedIn(named: NamedSession, isGenuine: () => boolean): Promise<OwnedSession | null> {
     const session = await cache.find(named, isGenuine)
-    return session?.user.isActive && isLive(session, clock()) ? session : null
+    return session !== null && isSignedIn(session, clock()) ? session : null
   }
 
   /** The session as it is now, live or not, or `null`. */

@@ -302,6 +302,32 @@ for (const database of DATABASES)
       t.equal(bench.app.streams.size(), 0)
     })
 
+    t.test('whoever was disabled or given another role by hand is told no more', async (t) => {
+      const bench = await openListening(t, database)
+      const ani = await signInAs(bench, 'ani@example.com')
+      const admin = await signInAs(bench, 'admin@example.com', 'admin')
+      const path = await ticketOf(bench, ani)
+      const unused = await ticketOf(bench, ani)
+      const [anis, admins] = [await readStream(t, bench.url + path), await streamOf(t, bench, admin)]
+      for (const stream of [anis, admins]) await hasBegun(stream)
+      const byHand = (change: string) =>
+        sql({ config: bench.config, env: {} }, `UPDATE kunci_users SET ${change}`)
+      await byHand(`role = 'user' WHERE id = ${admin.userId}`)
+      await byHand(`is_active = 0 WHERE id = ${ani.userId}`)
+      await bench.app.streams.beat()
+      t.match(await anis.next('session_ended'), { data: { reason: 'user_disabled', reconnect: 'never' } })
+      await until('both have ended', () => anis.ended() === true && admins.ended() === true)
+      t.equal(admins.told.length, 1, 'he may come back, as what he is now')
+      t.equal((await readStream(t, bench.url + unused)).status, 204, 'a ticket from before')
+      const back = await readStream(t, bench.url + path, { 'last-event-id': anis.lastEventId() })
+      t.equal(back.status, 204)
+      // What is remembered of his session is so by true time, of which little passes here.
+      await bench.app.sessions.changing(admin.userId, async () => undefined)
+      const again = await streamOf(t, bench, admin)
+      await hasBegun(again)
+      t.equal(again.told[0]?.data.online, undefined, 'no overview for users')
+    })
+
     t.test(
       'while the database does not say whose sessions live no stream goes on, and none begins',
       async (t) => {

@@ -1,14 +1,16 @@
 import type { Clock } from '../../clock.ts'
-import { isLive } from '../../store/session-rows.ts'
 import type { OwnedSession } from '../../store/sessions.ts'
 import type { StreamTicketStore } from '../../store/stream-tickets.ts'
 import { overReason } from '../session-policy.ts'
-import type { Sessions } from '../sessions.ts'
+import { isSignedIn, type Sessions } from '../sessions.ts'
 import { messageOf, type StreamMessage } from './messages.ts'
 import type { Stream } from './stream.ts'
 import type { Tail } from './tail.ts'
 
-/** Ends streams that nobody wrote an event about: their sessions ran out, or their readers are back elsewhere. */
+/**
+ * Ends streams that nobody wrote an event about: their sessions ran out, somebody changed their users past us, or their
+ * readers are back elsewhere.
+ */
 export function createLookout(deps: {
   tail: Tail
   sessions: Pick<Sessions, 'find'>
@@ -18,9 +20,10 @@ export function createLookout(deps: {
   const { tail, sessions, tickets, clock } = deps
 
   function endOf(session: OwnedSession, position: number): StreamMessage {
-    const { sessionId, userId, endReason, endedBy } = session
+    const { sessionId, userId, endReason, endedBy, user } = session
     const nowMs = clock()
-    const detail = { reason: endReason ?? overReason(session), ended_by: endedBy ?? 'server' }
+    const silentReason = user.isActive ? overReason(session) : 'user_disabled'
+    const detail = { reason: endReason ?? silentReason, ended_by: endedBy ?? 'server' }
     return messageOf({ type: 'session_ended', atMs: nowMs, userId, sessionId, detail, position })
   }
 
@@ -31,13 +34,13 @@ export function createLookout(deps: {
       sessions.find(session.sessionId),
       ticket === null ? undefined : tickets.usesOf(ticket.hash),
     ])
-    const isOver = found === null || !isLive(found, clock())
+    const isOver = found === null || !isSignedIn(found, clock())
     // An event on its way says better how it ended.
     if (isOver) await tail.look()
     if (!stream.isCaughtUp || stream.isOver) return
     stream.moveOn(tail.position())
     if (isOver) stream.give([endOf(found ?? session, stream.position)])
-    else if (uses !== ticket?.uses) stream.finish()
+    else if (uses !== ticket?.uses || found.user.role !== session.user.role) stream.finish()
     else stream.beat()
   }
 

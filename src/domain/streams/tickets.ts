@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
 import type { Random } from '../../random.ts'
 import type { StreamTicketStore, TicketUse } from '../../store/stream-tickets.ts'
-import type { Sessions, SignedIn } from '../sessions.ts'
+import { isSignedIn, type Sessions, type SignedIn } from '../sessions.ts'
 
 export type { TicketUse }
 
@@ -47,7 +47,8 @@ export function createStreamTickets(deps: {
     const use = await store.use(hash('sha256', ticket), { sinceMs, again: comesBack })
     if (use === null) return { kind: 'refused' }
     const session = await sessions.find(use.sessionId)
-    return session?.isActive ? { kind: 'open', session, use } : { kind: 'over' }
+    if (session === null || !isSignedIn(session, clock())) return { kind: 'over' }
+    return { kind: 'open', session, use }
   }
 
   return { create, redeem }
