@@ -1,6 +1,6 @@
 import { openDatabase } from '../src/app.ts'
 import type { SealedSuite } from '../src/crypto/suites.ts'
-import { MAX_SEQ } from '../src/wire-sealed.ts'
+import { MAX_SEQ } from '../src/wire/sealed.ts'
 import {
   checkData,
   type Hardware,

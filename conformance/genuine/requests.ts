@@ -2,7 +2,7 @@ import type { Static, TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { fromB64u } from '../../src/crypto/encoding.ts'
 import { type SealedSuite, SIZES } from '../../src/crypto/suites.ts'
-import { CallRequest, CheckData, LogData, NoData, Plaintext, SessionRequest } from '../../src/wire-sealed.ts'
+import { CallRequest, CheckData, LogData, NoData, Plaintext, SessionRequest } from '../../src/wire/sealed.ts'
 import type { Request } from '../http.ts'
 
 /** What the genuine server minds about a request. On the wire stands only the code. */

@@ -14,7 +14,7 @@ import {
   tokenHashOf,
 } from '../../src/crypto/records.ts'
 import { schedule, sealHello, transcriptHash } from '../../src/crypto/schedule.ts'
-import type { CheckData, ComponentType } from '../../src/wire-sealed.ts'
+import type { CheckData, ComponentType } from '../../src/wire/sealed.ts'
 import { CALL, type Reply, type Request, SESSION } from '../http.ts'
 import { type Customer, crockford, type Statics, type Vendor } from '../parties.ts'
 import {

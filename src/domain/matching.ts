@@ -1,4 +1,4 @@
-import type { ComponentType } from '../wire-sealed.ts'
+import type { ComponentType } from '../wire/sealed.ts'
 
 /**
  * When two sightings are of one machine. Judged against what was enrolled, so that sending fewer components never

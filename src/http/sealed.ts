@@ -3,7 +3,7 @@ import type { App } from '../app.ts'
 import { addressKey, subnetKey } from '../domain/addresses.ts'
 import { supportCodeOf } from '../domain/ids.ts'
 import { StoreError } from '../errors.ts'
-import { isCallRequest, isSessionRequest, PLAIN_ERRORS, type PlainError } from '../wire-sealed.ts'
+import { isCallRequest, isSessionRequest, PLAIN_ERRORS, type PlainError } from '../wire/sealed.ts'
 import { createAccessTokens } from './access-tokens.ts'
 import { bearer, sessionMark } from './doors.ts'
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { isEnrollable, match } from '../../src/domain/matching.ts'
 import { TEXTS } from '../../src/domain/sealed/texts.ts'
-import { COMPONENT_TYPES, isCheckData, isLogData, MAX_SEQ, PLAIN_ERRORS } from '../../src/wire-sealed.ts'
+import { COMPONENT_TYPES, isCheckData, isLogData, MAX_SEQ, PLAIN_ERRORS } from '../../src/wire/sealed.ts'
 import { freshConfig } from '../support/databases.ts'
 import { ACTOR, openBench } from '../support/legacy.ts'
 import { bare, blocks, page, prose, rows, section } from '../support/protocol-page.ts'

@@ -4,7 +4,7 @@ import { openDatabase } from '../../src/app.ts'
 import { fromB64u, toB64u } from '../../src/crypto/encoding.ts'
 import { padded } from '../../src/crypto/records.ts'
 import type { SealedSuite } from '../../src/crypto/suites.ts'
-import { COMPONENT_TYPES } from '../../src/wire-sealed.ts'
+import { COMPONENT_TYPES } from '../../src/wire/sealed.ts'
 import { DATABASES, type TestDatabase, type TestEnv } from '../support/databases.ts'
 import { ACTOR, type Bench, openBench, runProgram } from '../support/legacy.ts'
 import {

@@ -14,7 +14,7 @@ import type { SealedSuite } from '../../crypto/suites.ts'
 import type { Random } from '../../random.ts'
 import type { Keyring } from '../../store/keyring.ts'
 import type { SessionKeyRow, SessionKeyStore } from '../../store/session-keys.ts'
-import { type CallReply, type CallRequest, SALT_BYTES } from '../../wire-sealed.ts'
+import { type CallReply, type CallRequest, SALT_BYTES } from '../../wire/sealed.ts'
 import type { TokenClaims } from './handshakes.ts'
 import type { Answer } from './outcomes.ts'
 

@@ -8,7 +8,7 @@ import type { Random } from '../../random.ts'
 import type { Keyring } from '../../store/keyring.ts'
 import { currentKey } from '../../store/ring.ts'
 import type { SessionKeyStore } from '../../store/session-keys.ts'
-import { MAX_SEQ, type SessionRequest } from '../../wire-sealed.ts'
+import { MAX_SEQ, type SessionRequest } from '../../wire/sealed.ts'
 import type { KeyPairs } from '../key-pairs.ts'
 
 const SESSION_ID_BYTES = 32

@@ -4,7 +4,7 @@ import type { Components } from '../../crypto/lease.ts'
 import type { NewComponent } from '../../store/devices.ts'
 import type { Keyring } from '../../store/keyring.ts'
 import { keysOf } from '../../store/ring.ts'
-import type { CheckData } from '../../wire-sealed.ts'
+import type { CheckData } from '../../wire/sealed.ts'
 import type { Parts } from '../matching.ts'
 
 /** A machine as a client describes it. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock.ts'
 import type { Random } from '../../random.ts'
-import { isLogData } from '../../wire-sealed.ts'
+import { isLogData } from '../../wire/sealed.ts'
 import { addressKey } from '../addresses.ts'
 import type { Events } from '../events.ts'
 import type { Leases } from '../leases.ts'

@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock.ts'
 import type { HeldSeat, SeatStore } from '../../store/seats.ts'
-import { isNoData, isPingData, type PingData } from '../../wire-sealed.ts'
+import { isNoData, isPingData, type PingData } from '../../wire/sealed.ts'
 import type { EventFacts, Events, EventType } from '../events.ts'
 import type { SeatTerms } from '../seats.ts'
 import { type Answer, answered, type Caller, type Outcome, refused } from './outcomes.ts'

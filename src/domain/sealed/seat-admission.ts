@@ -1,7 +1,7 @@
 import type { EventRow } from '../../store/events.ts'
 import type { Product } from '../../store/products.ts'
 import type { Seat } from '../../store/seats.ts'
-import type { CheckData } from '../../wire-sealed.ts'
+import type { CheckData } from '../../wire/sealed.ts'
 import type { EventFacts, EventType } from '../events.ts'
 import type { SeatTerms } from '../seats.ts'
 import type { Verdict } from './decide.ts'

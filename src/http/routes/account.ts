@@ -3,7 +3,7 @@ import type { Static } from 'typebox'
 import type { App } from '../../app.ts'
 import { sessionView, userActor } from '../../domain/sessions.ts'
 import { userView } from '../../domain/users.ts'
-import { ErrorReply } from '../../wire.ts'
+import { ErrorReply } from '../../wire/service.ts'
 import {
   MeReply,
   MessageReply,
@@ -12,7 +12,7 @@ import {
   RecoveryCodes,
   TotpOffer,
   TotpRequest,
-} from '../../wire-users.ts'
+} from '../../wire/users.ts'
 import { passwordLimit } from '../doors.ts'
 
 const plain = { 400: ErrorReply, 401: ErrorReply, 429: ErrorReply, 503: ErrorReply }

@@ -6,7 +6,7 @@ import type { TrackedSession } from '../../domain/sessions.ts'
 import { type Client, TAKE_OVER_S } from '../../domain/sign-in-moves.ts'
 import { deviceOf } from '../../domain/user-agents.ts'
 import { userView } from '../../domain/users.ts'
-import { ErrorReply } from '../../wire.ts'
+import { ErrorReply } from '../../wire/service.ts'
 import {
   FullHouseReply,
   LoginReply,
@@ -14,7 +14,7 @@ import {
   SetupRequest,
   TakeOverRequest,
   UserItem,
-} from '../../wire-users.ts'
+} from '../../wire/users.ts'
 import { passwordLimit, userAgentOf } from '../doors.ts'
 import { refusalBody } from '../errors.ts'
 import type { SessionTokens } from '../session-tokens.ts'

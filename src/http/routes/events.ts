@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { App } from '../../app.ts'
 import { eventView } from '../../domain/events.ts'
-import { CountersReply, ErrorReply, EventsQuery, EventsReply } from '../../wire.ts'
+import { CountersReply, ErrorReply, EventsQuery, EventsReply } from '../../wire/service.ts'
 
 const refusals = { 400: ErrorReply, 401: ErrorReply, 429: ErrorReply, 503: ErrorReply }
 const common = { tags: ['operators'], security: [{ operator: [] }] }

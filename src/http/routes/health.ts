@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { App } from '../../app.ts'
-import { HealthReply } from '../../wire.ts'
+import { HealthReply } from '../../wire/service.ts'
 
 /** For load balancers: `live` while the process runs, `ready` while the database answers too. */
 export function healthRoutes(app: App) {

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { App } from '../../app.ts'
-import { CallReply, CallRequest, PlainErrorReply, SessionReply, SessionRequest } from '../../wire-sealed.ts'
+import { CallReply, CallRequest, PlainErrorReply, SessionReply, SessionRequest } from '../../wire/sealed.ts'
 import { plainErrorOf, refusePlainly, type SealedAnswers } from '../sealed.ts'
 
 const SESSION_BODY_MAX_BYTES = 8 * 1024

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { App } from '../../app.ts'
 import { sessionView, userActor } from '../../domain/sessions.ts'
-import { ErrorReply } from '../../wire.ts'
+import { ErrorReply } from '../../wire/service.ts'
 import {
   AnswerRequest,
   EndedReply,
@@ -13,7 +13,7 @@ import {
   SessionReply,
   SessionsReply,
   UserParams,
-} from '../../wire-users.ts'
+} from '../../wire/users.ts'
 
 const refusals = { 400: ErrorReply, 401: ErrorReply, 429: ErrorReply, 503: ErrorReply }
 

@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox'
 import type { App } from '../../app.ts'
 import { TICKET_TTL_S } from '../../domain/streams/tickets.ts'
 import { AppError } from '../../errors.ts'
-import { ErrorReply } from '../../wire.ts'
+import { ErrorReply } from '../../wire/service.ts'
 import {
   PollQuery,
   PollReply,
@@ -11,7 +11,7 @@ import {
   StreamQuery,
   StreamReply,
   StreamTicketReply,
-} from '../../wire-streams.ts'
+} from '../../wire/streams.ts'
 import { eventStream } from '../event-stream.ts'
 
 const refusals = { 401: ErrorReply, 429: ErrorReply, 503: ErrorReply }

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { App } from '../../app.ts'
 import { AppError } from '../../errors.ts'
-import { ErrorReply, JwkSetReply, KeySetReply } from '../../wire.ts'
+import { ErrorReply, JwkSetReply, KeySetReply } from '../../wire/service.ts'
 
 const CACHEABLE = 'public, max-age=300'
 
