@@ -29,6 +29,9 @@ export type SignInVerdict = { readonly over: readonly Ending[] } & (
   | { readonly kind: 'kept' | 'void' }
 )
 
+/** Where any number is allowed: each sign-in reads all the others, and whatever ends them all does so in one transaction. */
+export const SESSIONS_MAX = 1000
+
 /** How long the holder of a session has to save his work, and to say no. */
 export const YIELD_MS = 15_000
 
@@ -81,12 +84,12 @@ export function decideSignIn(
     .map((session) => ({ session, reason: overReason(session) }))
   const refusal = comesBack ? judgeTakeOver(house.takeOver, nowMs) : null
   if (refusal !== null) return { kind: refusal, over }
-  const blocking = inTheWay(live, maxSessions ?? Number.POSITIVE_INFINITY, chosen)
+  const blocking = inTheWay(live, maxSessions ?? SESSIONS_MAX, chosen)
   const open = (reason: EndReason): SignInVerdict => ({
     ...{ kind: 'open', uses: comesBack, over },
     ends: blocking.map((session) => ({ session, reason })),
   })
-  if (blocking.length === 0 || atLimit === 'kick') return open('kicked')
+  if (blocking.length === 0 || maxSessions === null || atLimit === 'kick') return open('kicked')
   if (house.takeOver?.kind === 'refuse') return open('taken_over')
   if (atLimit === 'refuse') return { kind: 'full', live, over }
   const asked = ask(blocking, nowMs)

@@ -54,6 +54,16 @@ t.test('where there is room, or no limit, one more is let in and nobody goes', a
   }
 })
 
+t.test('without a limit a thousand are in, and then one goes for each that comes', async (t) => {
+  const crowd = (size: number) => Array.from({ length: size }, (_, i) => session(i + 1))
+  for (const atLimit of ['kick', 'refuse', 'ask'] as const) {
+    t.same(ended(decide(atLimit, null, { sessions: crowd(999) })), [], atLimit)
+    const verdict = decide(atLimit, null, { sessions: crowd(1000) })
+    t.match(verdict, { kind: 'open', ends: [{ session: { sessionId: 's1000' }, reason: 'kicked' }] })
+    t.equal(ended(decide(atLimit, null, { sessions: crowd(1002) })).length, 3)
+  }
+})
+
 t.test(
   'kick: those go that were used least lately, the elder first of those used at the same time',
   async (t) => {
