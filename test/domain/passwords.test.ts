@@ -6,8 +6,8 @@ import { createPasswords, type PasswordCost } from '../../src/domain/passwords.t
 import type { ErrorCode } from '../../src/errors.ts'
 import { pooledRandom } from '../../src/random.ts'
 import { DATABASES } from '../support/databases.ts'
-import { openBench } from '../support/legacy.ts'
-import { addUser, at, CHEAP, login, PASSWORD, START_MS } from '../support/users.ts'
+import { ACTOR, openBench } from '../support/legacy.ts'
+import { addUser, at, CHEAP, login, openHouse, PASSWORD, START_MS } from '../support/users.ts'
 
 const COST: PasswordCost = { memoryKib: 8192, passes: 1, lanes: 1 }
 const ANI = { email: 'ani.wijaya@toko-herons.example', fullName: 'Ani Wijaya Kusuma' }
@@ -121,22 +121,25 @@ t.test('what is no hash lets nobody in', async (t) => {
   t.notOk(await isRight(PASSWORD, null))
 })
 
-/** CPU time of this process, all its threads together, in ms. */
-async function workOf(work: () => Promise<unknown>): Promise<number> {
-  const before = process.cpuUsage()
-  await work()
-  const { user, system } = process.cpuUsage(before)
-  return (user + system) / 1000
+/** CPU time of this process for one of several, all its threads together, in ms: of the least, as others work here too. */
+async function workOf(work: (i: number) => Promise<unknown>): Promise<number> {
+  const each: number[] = []
+  for (let i = 0; i < 4; i++) {
+    const before = process.cpuUsage()
+    await work(i)
+    const { user, system } = process.cpuUsage(before)
+    each.push((user + system) / 1000)
+  }
+  return Math.min(...each)
 }
 
 t.test('whoever is nobody, or has no password, takes as much work as anybody else', async (t) => {
-  const passwords = passwordsOf(8, { memoryKib: 32_768, passes: 3, lanes: 1 })
+  const passwords = passwordsOf(8, { memoryKib: 65_536, passes: 3, lanes: 1 })
   const phc = await passwords.hash(GOOD)
-  const guesses = (stored: string | null) => async () => {
-    for (let i = 0; i < 4; i++) t.notOk(await passwords.isRight(`a wrong one ${i}`, stored))
-  }
+  const guesses = (stored: string | null) =>
+    workOf(async (i) => t.notOk(await passwords.isRight(`a wrong one ${i}`, stored)))
   await passwords.isRight(GOOD, null)
-  const [known, unknown] = [await workOf(guesses(phc)), await workOf(guesses(null))]
+  const [known, unknown] = [await guesses(phc), await guesses(null)]
   t.ok(unknown > known / 2, `${unknown} ms of work for nobody, ${known} for somebody`)
   const crowd = async (stored: string | null) => {
     const cheap = passwordsOf()
@@ -172,7 +175,31 @@ t.test('a hash is outdated when less went into it than is asked for now', async 
     t.ok(isOutdated(other), other)
 })
 
-function rehashTests(t: Test, database: (typeof DATABASES)[number]): void {
+function signInTests(t: Test, database: (typeof DATABASES)[number]): void {
+  t.test('at the sign-in nobody is told by how long it takes who is there', async (t) => {
+    const bench = await openHouse(t, database, { ARGON2_MEMORY_KIB: '65536', ARGON2_PASSES: '3' })
+    const { users } = bench.app
+    const emails = { known: 'ani@example.com', disabled: 'budi@example.com', imported: 'citra@example.com' }
+    for (const email of Object.values(emails)) await addUser(bench.app, email)
+    await users.disable(ACTOR, await users.find(emails.disabled))
+    const told = { type: 'user_updated' } as const
+    await users.change(ACTOR, await users.find(emails.imported), { passwordHash: null }, told)
+    const guess = (email: string, password = 'not his password') =>
+      workOf(async () => t.equal((await login(at(bench), email, { password })).status, 401))
+    await guess('nobody@example.com')
+    const known = await guess(emails.known)
+    for (const [email, password] of [
+      ['nobody@example.com', undefined],
+      ['no address', undefined],
+      [emails.imported, PASSWORD],
+      [emails.disabled, PASSWORD],
+      [emails.disabled, undefined],
+    ] as const) {
+      const work = await guess(email, password)
+      t.ok(work > known / 2 && work < known * 2, `${email}: ${work} ms of work, ${known} for who is there`)
+    }
+  })
+
   t.test(
     'who signs in is hashed anew where that costs more now, and left alone where it costs less',
     async (t) => {
@@ -201,4 +228,4 @@ function rehashTests(t: Test, database: (typeof DATABASES)[number]): void {
   )
 }
 
-for (const database of DATABASES) t.test(`on ${database.name}`, async (t) => rehashTests(t, database))
+for (const database of DATABASES) t.test(`on ${database.name}`, async (t) => signInTests(t, database))
