@@ -10,7 +10,7 @@ import { Secret, TOTP } from 'otpauth'
 import t, { type Test } from 'tap'
 import { DATABASES, type TestDatabase } from '../support/databases.ts'
 import { count, type Installation, sql } from '../support/installation.ts'
-import type { Bench } from '../support/legacy.ts'
+import { type Bench, handOut } from '../support/legacy.ts'
 import { injecting, openSession, pinOf } from '../support/sealed.ts'
 import {
   type Answer,
@@ -51,6 +51,12 @@ const b64u = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('ba
 function forge(header: object, claims: object, sign: (text: Buffer) => Buffer): string {
   const signed = `${b64u(header)}.${b64u(claims)}`
   return `${signed}.${sign(Buffer.from(signed)).toString('base64url')}`
+}
+
+/** The same bytes in base64url that ends in other spare bits, as lenient decoders take it. */
+function respelt(text: string): string {
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+  return `${text.slice(0, -1)}${alphabet[alphabet.indexOf(text.slice(-1)) + 1]}`
 }
 
 function refusal({ status, body }: Answer) {
@@ -404,6 +410,10 @@ function tokenTests(t: Test, database: TestDatabase): void {
     if (own === undefined) throw new Error('no key')
     const ownKey: KeyObject = own.privateKey
     const bySelf = (text: Buffer) => signBytes(null, text, ownKey)
+    const [leases] = bench.app.keyPairs.lease()
+    const byLeaseKey = (text: Buffer) =>
+      signBytes('sha256', text, { key: leases!.privateKey, dsaEncoding: 'ieee-p1363' })
+    const legacy = await handOut(bench)
     const stranger = generateKeyPairSync('ed25519')
     const spki = createPublicKey(ownKey).export({ format: 'pem', type: 'spki' })
     const hmac = (key: string | Buffer) => (text: Buffer) => createHmac('sha256', key).update(text).digest()
@@ -452,6 +462,17 @@ function tokenTests(t: Test, database: TestDatabase): void {
       'more parts': `${ani.token}.AAAA`,
       'fewer parts': signed,
       'a token of a sealed session': sealed.token,
+      'a token of the old contract': legacy.token,
+      'HS256 under the secret of the old contract': forge(
+        { ...header, alg: 'HS256' },
+        claims,
+        hmac(bench.app.legacySecrets()[0]),
+      ),
+      'ES256 under the key of leases': forge({ ...header, alg: 'ES256' }, claims, byLeaseKey),
+      'EdDSA in small letters': forge({ ...header, alg: 'eddsa' }, claims, bySelf),
+      'its signature in another spelling': `${signed}.${respelt(signature)}`,
+      'its signature with padding': `${ani.token}==`,
+      'critical extensions that nobody knows': forge({ ...header, crit: ['x'], x: 1 }, claims, bySelf),
       garbage: 'garbage',
       dots: '..',
       'a long one': `${ani.token}${'A'.repeat(8000)}`,
