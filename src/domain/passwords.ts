@@ -73,6 +73,15 @@ export function createPasswords(deps: { cost: PasswordCost; minLength: number; r
 
   const digest = (password: string) => hash(normalised(password), { ...options, salt: random(SALT_BYTES) })
 
+  /** Nobody's, to be compared with where there is none; made again where that failed, as memory may be short. */
+  function decoyHash(): Promise<string> {
+    decoy ??= digest(random(SALT_BYTES).toString('hex')).catch((error) => {
+      decoy = undefined
+      throw error
+    })
+    return decoy
+  }
+
   /**
    * Refuses what is too short, too long, or among the first that anybody would try: no rule asks for kinds of characters.
    * @throws {AppError} `password_too_short`, `password_too_long` or `password_too_common`.
@@ -97,8 +106,7 @@ export function createPasswords(deps: { cost: PasswordCost; minLength: number; r
    * @param phc Argon2id in PHC form, or `null`.
    */
   async function isRight(password: string, phc: string | null): Promise<boolean> {
-    decoy ??= digest(random(SALT_BYTES).toString('hex'))
-    const stored = phc ?? (await decoy)
+    const stored = phc ?? (await decoyHash())
     const text = normalised(password)
     if (Buffer.byteLength(text) > PASSWORD_MAX_BYTES) return false
     const matches = await queued(() => verify(stored, text).catch(() => false))

@@ -121,6 +121,17 @@ t.test('what is no hash lets nobody in', async (t) => {
   t.notOk(await isRight(PASSWORD, null))
 })
 
+t.test('a cost that cannot be paid keeps nobody out whose hash cost less, and ends no process', async (t) => {
+  const { isRight, hash } = passwordsOf(8, { ...COST, memoryKib: 1 })
+  const phc = await passwordsOf().hash(GOOD)
+  for (let i = 0; i < 2; i++) {
+    t.ok(await isRight(GOOD, phc))
+    t.notOk(await isRight('wrong', phc))
+    await t.rejects(isRight(GOOD, null))
+    await t.rejects(hash(GOOD))
+  }
+})
+
 /** CPU time of this process for one of several, all its threads together, in ms: of the least, as others work here too. */
 async function workOf(work: (i: number) => Promise<unknown>): Promise<number> {
   const each: number[] = []
