@@ -359,7 +359,7 @@ function createAccounts(
   const backoff = createLoginBackoff({
     ...{ workers: config.workers, isOff: config.rateLimitPerMinute === 0, clock },
   })
-  const checks = createLoginChecks({ store: userRows, passwords, codes, backoff, events, clock })
+  const checks = createLoginChecks({ store: userRows, passwords, codes, backoff, events, clock, onError })
   const sessionExpiry = createSessionExpiry({
     ...{ store: sessionRows, signIns, sessions, historyDays: config.sessionHistoryDays, clock, onError },
   })

@@ -20,8 +20,9 @@ export function createLoginChecks(deps: {
   backoff: LoginBackoff
   events: Events
   clock: Clock
+  onError: (error: unknown) => void
 }) {
-  const { store, passwords, codes, backoff, events, clock } = deps
+  const { store, passwords, codes, backoff, events, clock, onError } = deps
 
   function requireNoWait(waitMs: number): void {
     if (waitMs > 0) throw new AppError('too_many_requests', { retryAfterS: Math.ceil(waitMs / 1000) })
@@ -54,10 +55,14 @@ export function createLoginChecks(deps: {
     if (!(await takesCode(user, user.totpSecret, code, address))) throw fail(user.email, address)
   }
 
-  /** A hash that was made with less than is asked for now is made anew: only now is the password at hand. */
+  /**
+   * A hash that was made with less than is asked for now is made anew: only now is the password at hand. Where that cannot
+   * be done it waits for the next sign-in; this one was right.
+   */
   async function rehash(user: User, password: string): Promise<void> {
     if (user.passwordHash === null || !passwords.isOutdated(user.passwordHash)) return
-    await store.replaceHash(user.id, user.passwordHash, await passwords.hash(password))
+    const anew = await passwords.hash(password).catch(onError)
+    if (anew !== undefined) await store.replaceHash(user.id, user.passwordHash, anew)
   }
 
   /**

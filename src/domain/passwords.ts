@@ -66,7 +66,7 @@ export function createPasswords(deps: { cost: PasswordCost; minLength: number; r
   let decoy: Promise<string> | undefined
 
   /** @throws {AppError} `server_busy` when too many wait already: each costs memory and time that others need. */
-  function queued<T>(work: () => Promise<T>): Promise<T> {
+  async function queued<T>(work: () => Promise<T>): Promise<T> {
     if (inTurn.pendingCount >= WAITING_MAX) throw new AppError('server_busy')
     return inTurn(work)
   }

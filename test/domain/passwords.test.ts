@@ -235,6 +235,7 @@ function signInTests(t: Test, database: (typeof DATABASES)[number]): void {
       t.same(await signInWith(8192, 1), risen, 'never down')
       t.match(await signInWith(16_384, 1), { status: 200, phc: risen.phc }, 'as much work in another shape')
       t.match(await signInWith(16_384, 2), { status: 200, cost: 'm=16384,t=2' })
+      t.match(await signInWith(1, 100_000), { status: 200, cost: 'm=16384,t=2' }, 'or cannot be hashed anew')
     },
   )
 }
