@@ -110,6 +110,12 @@ async function keepSession(
     [nowMs, sessionId, nowMs],
   )
   if (kept !== 1) return false
+  // Whoever asked is refused: what else was asked of this user is asked no more.
+  await tx.run(
+    `UPDATE user_sessions SET yield_by = NULL, updated_at = ?
+     WHERE user_id = ? AND is_active = 1 AND yield_by > ?`,
+    [nowMs, userId, nowMs],
+  )
   await tx.run(
     `UPDATE kunci_take_overs SET refused_at_ms = ?
      WHERE user_id = ? AND kind = 'ask' AND used_at_ms IS NULL AND refused_at_ms IS NULL`,

@@ -170,6 +170,18 @@ function conflictTests(t: Test, database: TestDatabase): void {
     t.equal(await live(bench), 1)
   })
 
+  t.test('ask: where several are asked, one that is kept keeps all of them', async (t) => {
+    const { bench, house } = await limitedHouse(t, database, 'ask', { maxSessions: 2 })
+    const [one, two] = [await signIn(house, ANI), await signIn(house, ANI)]
+    await bench.app.sessionPolicies.set(ACTOR, 'user', { maxSessions: 1, atLimit: 'ask' })
+    const asked = await login(house, ANI)
+    t.equal(refusal(asked), '409 session_asked')
+    t.equal((await one.ask('POST /api/sessions/answer', { answer: 'keep' })).status, 200)
+    bench.clock.advance(20_000)
+    t.equal(refusal(await takeOver(house, asked)), '409 session_kept')
+    t.same([await isIn(one), await isIn(two)], [true, true])
+  })
+
   t.test('a conflict is no failed sign-in, and a failed one no conflict', async (t) => {
     const { house } = await limitedHouse(t, database, 'refuse', { env: { RATE_LIMIT_PER_MINUTE: '100000' } })
     await signIn(house, ANI)
