@@ -20,7 +20,8 @@ export async function repeatable(job: Job, running: Running): Promise<Requests> 
   if (job === 'GET /') return { shots: [{ method: 'GET', path: '/' }], success: SUCCESS }
   if (job === 'hand-out') return { shots: HAND_OUT, success: SUCCESS }
   if (job === 'check') return { shots: await checks(baseUrl), success: SUCCESS }
-  if (job === 'GET /health/live') return { shots: [{ method: 'GET', path: job }], success: '"status":"ok"' }
+  if (job === 'GET /health/live')
+    return { shots: [{ method: 'GET', path: '/health/live' }], success: '"status":"ok"' }
   if (job === 'GET /api/auth/me') return { shots: await whoTheyAre(baseUrl), success: `"email":"${USER}"` }
   return handshakes(running, suiteOf(job))
 }
