@@ -110,7 +110,8 @@ export async function everythingStored(installation: Installation): Promise<stri
 /** Holds up every hand-out until the returned function is called. */
 export async function holdUp(t: Teardown, { config }: Installation): Promise<() => Promise<void>> {
   if (config.databaseUrl === undefined) {
-    const db = new DatabaseSync(`${config.dataDir}/kunci.db`)
+    // The server may be writing at this very moment.
+    const db = new DatabaseSync(`${config.dataDir}/kunci.db`, { timeout: 5000 })
     t.teardown(() => db.close())
     db.exec('BEGIN IMMEDIATE')
     return async () => db.exec('ROLLBACK')
