@@ -6,7 +6,7 @@ const FRESH_MS = 900
 const USERS_MAX = 100_000
 const TRIES_MAX = 20
 
-type Known = { readonly session: OwnedSession; readonly readAtMs: number; readonly token: string }
+type Known = { readonly session: OwnedSession; readonly readAtMs: number }
 
 /** What is known of one user. Once it is forgotten, what still waits for the database on its behalf is read again. */
 type Entry = {
@@ -15,8 +15,8 @@ type Entry = {
   isForgotten: boolean
 }
 
-/** What a token says of itself; `digest` stands for its text under the keys of the moment. */
-export type NamedSession = { readonly userId: number; readonly sessionId: string; readonly digest: string }
+/** What a token names. */
+export type NamedSession = { readonly userId: number; readonly sessionId: string }
 
 /**
  * The sessions whose rows were read within the last second, by user. An end in this process counts from its commit on:
@@ -33,20 +33,18 @@ export class SessionCache {
     this.#store = store
   }
 
+  /** The row of a session, live or not, where it was read within the last second; `undefined` where it has to be read. */
+  known({ userId, sessionId }: NamedSession): OwnedSession | undefined {
+    const known = this.#users.get(userId)?.sessions.get(sessionId)
+    return known !== undefined && performance.now() - known.readAtMs < FRESH_MS ? known.session : undefined
+  }
+
   /**
-   * The row of a session as it was at most a second ago, live or not; `null` where there is none, it is another user's, or
-   * the token is not genuine. A token whose signature was checked is known by its digest as long as its session is.
+   * The row of a session as it was at most a second ago, live or not; `null` where there is none, or it is another user's.
    * @throws {StoreError} when it cannot be read: what is remembered is worth a second and no more.
    */
-  async find(
-    { userId, sessionId, digest }: NamedSession,
-    isGenuine: () => boolean,
-  ): Promise<OwnedSession | null> {
-    const known = this.#users.get(userId)?.sessions.get(sessionId)
-    const isFresh = known !== undefined && performance.now() - known.readAtMs < FRESH_MS
-    if (known?.token !== digest && !isGenuine()) return null
-    if (isFresh && known.token === digest) return known.session
-    return this.#read(userId, sessionId, digest)
+  async find(named: NamedSession): Promise<OwnedSession | null> {
+    return this.known(named) ?? this.#read(named)
   }
 
   /** Changes sessions of users: from the commit of `work` on nobody is let through by what was known before. */
@@ -74,7 +72,7 @@ export class SessionCache {
     this.#users.delete(userId)
   }
 
-  async #read(userId: number, sessionId: string, token: string): Promise<OwnedSession | null> {
+  async #read({ userId, sessionId }: NamedSession): Promise<OwnedSession | null> {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const entry = this.#entryOf(userId)
       const readAtMs = performance.now()
@@ -83,7 +81,7 @@ export class SessionCache {
       const session = await (isChanging ? this.#store.find(sessionId) : this.#shared(entry, sessionId))
       if (entry.isForgotten) continue
       if (session?.userId !== userId) return null
-      if (!isChanging) entry.sessions.set(sessionId, { session, readAtMs, token })
+      if (!isChanging) entry.sessions.set(sessionId, { session, readAtMs })
       return session
     }
     throw new StoreError('the sessions of one user change without end')

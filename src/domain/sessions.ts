@@ -89,14 +89,16 @@ export function createSessions(deps: {
     return result
   }
 
+  const ifSignedIn = (session: OwnedSession | null) =>
+    session !== null && isSignedIn(session, clock()) ? session : null
+
   /**
-   * The live session that a token names, or `null`.
-   * @param isGenuine checks the token's signature; called once for as long as its session is remembered.
+   * The live session that a genuine token names, or `null`; at once where its row was read within the last second.
    * @throws {StoreError} when nothing is known for sure.
    */
-  async function signedIn(named: NamedSession, isGenuine: () => boolean): Promise<OwnedSession | null> {
-    const session = await cache.find(named, isGenuine)
-    return session !== null && isSignedIn(session, clock()) ? session : null
+  function signedIn(named: NamedSession): OwnedSession | null | Promise<OwnedSession | null> {
+    const known = cache.known(named)
+    return known === undefined ? cache.find(named).then(ifSignedIn) : ifSignedIn(known)
   }
 
   /** The session as it is now, live or not, or `null`. */

@@ -6,6 +6,7 @@ import { supportCodeOf } from '../domain/ids.ts'
 import { isOperator, type SignedIn } from '../domain/sessions.ts'
 import type { TicketUse } from '../domain/streams/tickets.ts'
 import { AppError, type ErrorCode } from '../errors.ts'
+import { memoised } from '../memo.ts'
 import { LEGACY_ERROR } from '../wire/legacy.ts'
 import { refuse } from './errors.ts'
 import { useLegacyTokens } from './legacy-tokens.ts'
@@ -105,26 +106,33 @@ export function operatorDoor(door: FastifyInstance, app: App): void {
   })
 }
 
+/** Once for each reading of its row. */
+const markOf = memoised(({ sessionId }: SignedIn) => sessionMark(sessionId))
+
 function admit(app: App, request: FastifyRequest, session: SignedIn): void {
   request.signedIn = session
-  request.facts.session = sessionMark(session.sessionId)
+  request.facts.session = markOf(session)
   app.sessions.touch(session, { ipAddress: request.address, userAgent: userAgentOf(request) })
 }
 
-/** The live session whose token the request shows, or `null`. */
-async function sessionOf(request: FastifyRequest, tokens: SessionTokens): Promise<SignedIn | null> {
-  const session = await tokens.sessionOf(bearer(request) ?? '')
-  const { 'x-session-id': named = session?.sessionId } = request.headers
+/** A session, unless the request names another one. */
+function asNamed({ headers }: FastifyRequest, session: SignedIn | null): SignedIn | null {
+  const { 'x-session-id': named = session?.sessionId } = headers
   return named === session?.sessionId ? session : null
 }
 
 /** Lets through who shows the token of a live session of his. */
 export function userDoor(door: FastifyInstance, app: App, tokens: SessionTokens): void {
   door.decorateRequest('signedIn')
-  door.addHook('onRequest', async (request, reply) => {
-    const session = await sessionOf(request, tokens)
-    if (session === null) return refuseStranger(app, request, reply, 'sign_in_required')
-    admit(app, request, session)
+  door.addHook('onRequest', (request, reply, done) => {
+    const enter = (session: SignedIn | null) => {
+      if (session === null) return refuseStranger(app, request, reply, 'sign_in_required')
+      return void admit(app, request, session)
+    }
+    const shown = tokens.sessionOf(bearer(request) ?? '')
+    // What is known already waits for nothing, and costs no promise.
+    if (shown instanceof Promise) return shown.then((session) => enter(asNamed(request, session)))
+    if (enter(asNamed(request, shown)) === undefined) done()
   })
 }
 
@@ -135,7 +143,7 @@ export function streamDoor(door: FastifyInstance, app: App, tokens: SessionToken
   door.addHook('onRequest', async (request, reply) => {
     const { ticket } = request.query as Record<string, unknown>
     if (ticket === undefined) {
-      const session = await sessionOf(request, tokens)
+      const session = asNamed(request, await tokens.sessionOf(bearer(request) ?? ''))
       if (session === null) return refuseStranger(app, request, reply, 'sign_in_required')
       return admit(app, request, session)
     }

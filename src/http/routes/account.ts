@@ -1,8 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 import type { Static } from 'typebox'
 import type { App } from '../../app.ts'
-import { sessionView, userActor } from '../../domain/sessions.ts'
+import { type SignedIn, sessionView, userActor } from '../../domain/sessions.ts'
 import { userView } from '../../domain/users.ts'
+import { memoised } from '../../memo.ts'
 import { ErrorReply } from '../../wire/service.ts'
 import {
   MeReply,
@@ -18,16 +19,19 @@ import { passwordLimit } from '../doors.ts'
 const plain = { 400: ErrorReply, 401: ErrorReply, 429: ErrorReply, 503: ErrorReply }
 const guarded = { tags: ['users'], security: [{ user: [] }] }
 
+/** Once for each reading of its row. */
+const meOf = memoised((session: SignedIn) => ({
+  user: userView(session.user),
+  sessionId: session.sessionId,
+  session: sessionView(session),
+}))
+
 /** What those who are signed in ask about themselves. */
 export function accountRoutes(app: App) {
   const limited = passwordLimit(app)
   return async (scope: FastifyInstance): Promise<void> => {
     const me = { ...guarded, summary: 'Who am I', response: { 200: MeReply, ...plain } }
-    scope.get('/auth/me', { schema: me }, async ({ signedIn }) => ({
-      user: userView(signedIn.user),
-      sessionId: signedIn.sessionId,
-      session: sessionView(signedIn),
-    }))
+    scope.get('/auth/me', { schema: me }, async ({ signedIn }) => meOf(signedIn))
 
     const logout = { ...guarded, summary: 'Sign out', response: { 200: MessageReply, ...plain } }
     scope.post('/auth/logout', { schema: logout }, async ({ signedIn, address }) => {
