@@ -52,8 +52,8 @@ export async function forceOut(baseUrl: string, admin: Account, { sessionId }: A
   await post(`${baseUrl}/api/user-sessions/force-logout/${sessionId}`, admin.authorization)
 }
 
-/** A request for each of 64 living sessions to be told whose it is. */
-export async function whoTheyAre(baseUrl: string): Promise<Shot[]> {
+/** The same request of each of 64 living sessions. */
+export async function signedInShots(baseUrl: string, path: string): Promise<Shot[]> {
   const accounts = await inGroups(Array.from({ length: SESSIONS }), () => signIn(baseUrl, USER))
-  return accounts.map(({ authorization }) => ({ method: 'GET', path: '/api/auth/me', authorization }))
+  return accounts.map(({ authorization }) => ({ method: 'GET', path, authorization }))
 }

@@ -6,6 +6,7 @@ import { type Config, loadConfig } from '../src/config.ts'
 import type { SealedSuite } from '../src/crypto/suites.ts'
 import { scratchDirectory } from '../test/support/children.ts'
 import { freePort } from '../test/support/server.ts'
+import { addUsers } from './accounts.ts'
 import type { Aes } from './baseline/server.ts'
 import { type Lab, pidOf } from './lab.ts'
 import type { Figures } from './load/load.ts'
@@ -15,6 +16,7 @@ import { startServer } from './processes.ts'
 
 const KUNCI = fileURLToPath(new URL('../src/bin.ts', import.meta.url))
 const BASELINE = fileURLToPath(new URL('baseline/server.ts', import.meta.url))
+const GUARDED_ROUTE = fileURLToPath(new URL('guarded-route.ts', import.meta.url))
 const BARE_ROUTE = fileURLToPath(new URL('bare-route.ts', import.meta.url))
 
 /** Longer than any run: a session that ends in the middle would be an error. */
@@ -23,7 +25,7 @@ const SESSION_KEY_TTL_S = '86400'
 export type SealedJob = `${'handshake' | 'check'} ${SealedSuite}`
 
 /** What is asked of a server. */
-export type Job = 'hand-out' | 'check' | 'GET /' | 'GET /health/live' | 'GET /api/auth/me' | SealedJob
+export type Job = 'hand-out' | 'check' | 'GET /' | 'open' | 'guarded' | SealedJob
 
 /** A server that runs. */
 export type Running = {
@@ -88,10 +90,13 @@ export type KunciWish = {
   readonly fill?: (config: Config, lab: Lab) => Promise<void>
   /** Whether its event loop is looked at. */
   readonly isWatched?: boolean
+  /** What is started instead of the server alone. */
+  readonly program?: readonly string[]
 }
 
 /** Kunci as it is started in production, without limits on how often one address may ask. */
-export function kunci({ name, database, env: wishes = {}, fill, isWatched = false }: KunciWish): Server {
+export function kunci(wish: KunciWish): Server {
+  const { name, database, env: wishes = {}, fill, isWatched = false, program = [KUNCI, 'serve'] } = wish
   async function start(lab: Lab): Promise<Running> {
     const mariadb = database === 'MariaDB' ? await lab.mariadb() : undefined
     const env = {
@@ -103,7 +108,7 @@ export function kunci({ name, database, env: wishes = {}, fill, isWatched = fals
     const handed = await prepareKunci(config)
     await fill?.(config, lab)
     const watch = isWatched ? createLoopWatch() : undefined
-    const launchNode = (loop?: LoopWatch) => launch(lab, [KUNCI, 'serve'], env, '/health/ready', loop)
+    const launchNode = (loop?: LoopWatch) => launch(lab, program, env, '/health/ready', loop)
     const running = await launchNode(watch)
     return {
       ...running,
@@ -112,6 +117,16 @@ export function kunci({ name, database, env: wishes = {}, fill, isWatched = fals
     }
   }
   return { name, start }
+}
+
+/** A route that answers those who are signed in, and the same one for anybody. */
+export function guardedRoute(database: 'SQLite' | 'MariaDB'): Server {
+  return kunci({
+    name: `a route, sessions on ${database}`,
+    database,
+    fill: addUsers,
+    program: [GUARDED_ROUTE],
+  })
 }
 
 export function baseline(aes: Aes): Server {

@@ -1,5 +1,5 @@
 import type { SealedSuite } from '../src/crypto/suites.ts'
-import { USER, whoTheyAre } from './accounts.ts'
+import { signedInShots } from './accounts.ts'
 import type { Lab } from './lab.ts'
 import type { Figures, Requests } from './load/load.ts'
 import { checks, HAND_OUT, SUCCESS } from './prepare.ts'
@@ -20,9 +20,8 @@ export async function repeatable(job: Job, running: Running): Promise<Requests> 
   if (job === 'GET /') return { shots: [{ method: 'GET', path: '/' }], success: SUCCESS }
   if (job === 'hand-out') return { shots: HAND_OUT, success: SUCCESS }
   if (job === 'check') return { shots: await checks(baseUrl), success: SUCCESS }
-  if (job === 'GET /health/live')
-    return { shots: [{ method: 'GET', path: '/health/live' }], success: '"status":"ok"' }
-  if (job === 'GET /api/auth/me') return { shots: await whoTheyAre(baseUrl), success: `"email":"${USER}"` }
+  if (job === 'open') return { shots: [{ method: 'GET', path: '/open' }], success: SUCCESS }
+  if (job === 'guarded') return { shots: await signedInShots(baseUrl, '/guarded'), success: SUCCESS }
   return handshakes(running, suiteOf(job))
 }
 

@@ -1,12 +1,12 @@
-import { addUsers } from '../accounts.ts'
 import type { Ratio } from '../report.ts'
-import { bareRoute, baseline, kunci, type Server, target } from '../targets.ts'
+import { bareRoute, baseline, guardedRoute, kunci, type Server, target } from '../targets.ts'
 import { compare, type Section } from './section.ts'
 
-const onSqlite = kunci({ name: 'Kunci on SQLite', database: 'SQLite', fill: addUsers })
-const onMariadb = kunci({ name: 'Kunci on MariaDB', database: 'MariaDB', fill: addUsers })
+const onSqlite = kunci({ name: 'Kunci on SQLite', database: 'SQLite' })
+const onMariadb = kunci({ name: 'Kunci on MariaDB', database: 'MariaDB' })
 const withForge = baseline('forge')
 const withNode = baseline('node')
+const routes = [guardedRoute('SQLite'), guardedRoute('MariaDB')]
 
 const TARGETS = [
   target(bareRoute, 'GET /'),
@@ -14,10 +14,7 @@ const TARGETS = [
     target(server, 'hand-out'),
     target(server, 'check'),
   ]),
-  ...[onSqlite, onMariadb].flatMap((server) => [
-    target(server, 'GET /health/live'),
-    target(server, 'GET /api/auth/me'),
-  ]),
+  ...routes.flatMap((server) => [target(server, 'open'), target(server, 'guarded')]),
 ]
 
 function ratio(of: Ratio['of'], job: 'hand-out' | 'check', over: Server, under: Server): Ratio {
@@ -39,12 +36,9 @@ const RATIOS: readonly Ratio[] = [
   ratio('p99', 'check', onMariadb, withNode),
   ratio('requests/s', 'hand-out', onSqlite, bareRoute),
   ratio('requests/s', 'check', onSqlite, bareRoute),
-  ...[onSqlite, onMariadb].map((server) => ({
-    ...{
-      label: `${server.name}: what a request of somebody signed in costs, in others`,
-      of: 'requests/s' as const,
-    },
-    ...{ over: target(server, 'GET /health/live').name, under: target(server, 'GET /api/auth/me').name },
+  ...routes.map((server) => ({
+    ...{ label: `${server.name}: what one who is signed in costs, in others`, of: 'requests/s' as const },
+    ...{ over: target(server, 'open').name, under: target(server, 'guarded').name },
   })),
   // The same code twice: how far from 1 chance alone brings a ratio.
   {

@@ -204,10 +204,13 @@ t.test('a run of sealed checks stands beside their crypto alone, and tells of th
 })
 
 t.test('a request of somebody who is signed in stands beside one of anybody', async (t) => {
-  const { out, ended } = start(t, '--seconds', '1', '--only', 'Kunci on SQLite: GET')
+  const { out, ended } = start(t, '--seconds', '1', '--only', 'sessions on SQLite')
   const { code, all } = await ended
   t.equal(code, 0, all)
-  t.match(readFileSync(out, 'utf8'), /\n\| Kunci on SQLite: what .* costs, in others \| .* \| \*\*\d\.\d/)
+  t.match(
+    readFileSync(out, 'utf8'),
+    /\n\| a route, sessions on SQLite: what .* costs, in others \| .* \| \*\*\d\.\d/,
+  )
 })
 
 const noProc = !existsSync('/proc/self/stat') && 'there is no /proc here'
