@@ -58,23 +58,23 @@ async function broadcast(baseUrl: string, streams: readonly OpenStream[]): Promi
   return Math.max(...(await heard)) - startMs
 }
 
-async function listeners(baseUrl: string, count: number): Promise<OpenStream[]> {
+/** Those who will read, some streams each. */
+async function readers(baseUrl: string, count: number): Promise<Account[]> {
   const accounts = await inGroups(Array.from({ length: Math.ceil(count / OPEN_MAX.stream) }), () =>
     signIn(baseUrl, ADMIN),
   )
-  const [first] = accounts
-  const position = first === undefined ? 0 : await positionNow(baseUrl, first)
-  const readers = accounts.flatMap((account) => Array.from({ length: OPEN_MAX.stream }, () => account))
-  return inGroups(readers.slice(0, count), (account) => openStream(baseUrl, account, position))
+  return accounts.flatMap((account) => Array.from({ length: OPEN_MAX.stream }, () => account)).slice(0, count)
 }
 
 /** What so many streams weigh, and how soon all of them know. */
 async function crowd(lab: Lab, name: string, running: Running, count: number): Promise<string[]> {
   const { baseUrl, pid } = running
-  const idleMib = usageOf(pid)?.rssMib ?? 0
   lab.progress.note(`${name}: opening ${count} streams`)
+  const accounts = await readers(baseUrl, count)
+  const position = await positionNow(baseUrl, accounts[0] as Account)
+  const idleMib = usageOf(pid)?.rssMib ?? 0
   const { result: times, peakMib } = await peakDuring(pid, async () => {
-    const streams = await listeners(baseUrl, count)
+    const streams = await inGroups(accounts, (account) => openStream(baseUrl, account, position))
     const took: number[] = []
     for (let i = 0; i < BROADCASTS; i++) took.push(await broadcast(baseUrl, streams))
     // All of them are looked after once.
