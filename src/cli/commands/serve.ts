@@ -4,7 +4,7 @@ import { startServer } from '../../http/server.ts'
 import { createLogger, flushLogger } from '../../log.ts'
 import { command } from '../command.ts'
 import { endWithGrace } from '../serving/grace.ts'
-import { hints, setupHint } from '../serving/hints.ts'
+import { FROM_CLONE, hints, setupHint } from '../serving/hints.ts'
 import { warn } from '../serving/warnings.ts'
 import { followLead, startWorkers, workerNumber } from '../serving/workers.ts'
 
@@ -46,7 +46,7 @@ const serve = command({
       if (isLed) app.logger.info({ event: 'worker.listening', url, pid: process.pid })
       else app.logger.info({ event: 'server.listening', url })
       await flushLogger(app.logger)
-      if (!isLed) streams.stderr.write(await setupHint(app, url))
+      if (!isLed) streams.stderr.write(await setupHint(app, url, args.hints ? FROM_CLONE : 'kunci'))
       if (args.hints && !isLed) streams.stderr.write(await hints(app, url))
     } catch (error) {
       grace.uninstall()

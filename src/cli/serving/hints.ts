@@ -6,6 +6,9 @@ import type { Config } from '../../config.ts'
 /** Where the demo client asks when it is not told. */
 const CLIENT_DEFAULT_URL = 'http://127.0.0.1:3000'
 
+/** What is typed for `kunci` in a clone of the project. */
+export const FROM_CLONE = 'npm run -s kunci --'
+
 /** The address as a client on this machine would use it. */
 function localUrl(url: string): string {
   const local = new URL(url)
@@ -29,16 +32,19 @@ export async function hints(app: App, url: string): Promise<string> {
   return `${greeting}
 There is no product yet. To see a licence check, paste this into another terminal, in this folder:
 
-  npm run -s kunci -- products create --code demo --name Demo
-  npm run -s kunci -- licences create --product demo --customer "Budi" --hwid 1234567890
+  ${FROM_CLONE} products create --code demo --name Demo
+  ${FROM_CLONE} licences create --product demo --customer "Budi" --hwid 1234567890
   ${clientCommand(local, app.config)}
 `
 }
 
-/** How the first superadmin comes to be. On stderr and not in the log, which others may read. */
-export async function setupHint({ setup }: App, url: string): Promise<string> {
+/**
+ * How the first superadmin comes to be. On stderr and not in the log, which others may read.
+ * @param program what is typed for `kunci` where it was started.
+ */
+export async function setupHint({ setup }: App, url: string, program: string): Promise<string> {
   const code = await setup.newCode()
   if (code === null) return ''
-  return `\nThere is no superadmin yet. Run "kunci users create --role superadmin …", or within an hour and once:
+  return `\nThere is no superadmin yet. Run "${program} users create --role superadmin …", or within an hour and once:
   POST ${localUrl(url)}/api/setup {"code":"${code}","email":"…","fullName":"…","password":"…"}\n`
 }
