@@ -1,9 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { randomInt } from 'node:crypto'
-import { statSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { usageOf } from '../../bench/measure.ts'
-import { sqlitePath } from '../../src/config.ts'
 import { DATABASES, type TestDatabase } from '../support/databases.ts'
 import { install, type RunningKunci, serve } from '../support/installation.ts'
 import { leaked, licenceSecrets, machineSecrets, type Secrets, sessionSecrets } from '../support/leaks.ts'
@@ -24,8 +22,6 @@ const PIPELINED_MAX = 16
 /** With little room garbage goes at once, and what grows is what stays. */
 const SMALL_HEAP = { NODE_OPTIONS: '--max-old-space-size=96 --max-semi-space-size=2' }
 const GROWTH_MAX_MIB = 32
-/** Each of SQLite's two threads keeps up to so much of what good handshakes have written. */
-const PAGES_MAX_MIB = 32
 
 const BEGIN = '/v1/session'
 const CALL = '/v1/call'
@@ -293,8 +289,6 @@ t.test('bad requests are refused in so many words, and leave nothing in log or m
   )
   t.same(complaints(kunci.stderr), [])
   const growth = (rss.at(-1) ?? 0) - (rss[WARM_UP / PHASE - 1] ?? 0)
-  const pages = 2 * Math.min(PAGES_MAX_MIB, statSync(sqlitePath(installation.config)).size / 2 ** 20)
-  t.comment(`at most ${Math.round(pages)} MiB are pages of the database`)
   if (!Number.isNaN(growth))
-    t.ok(growth < GROWTH_MAX_MIB + pages, `${REQUESTS} requests added ${Math.round(growth)} MiB`)
+    t.ok(growth < GROWTH_MAX_MIB, `${REQUESTS} requests added ${Math.round(growth)} MiB`)
 })
