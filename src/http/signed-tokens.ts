@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
 import fastify, { type FastifyInstance } from 'fastify'
+import { LRUCache } from 'lru-cache'
 import type { App } from '../app.ts'
 import type { SigningKey } from '../crypto/jwk.ts'
 import { memoised } from '../memo.ts'
@@ -10,17 +11,21 @@ const TOKEN_MAX_CHARACTERS = 2048
 const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]$/
 
 /** What tokens of one kind have in common: `typ` (RFC 8725, section 3.11), `aud`, and the claims that none lacks. */
-export type TokenKind = {
+export type TokenKind<T extends object> = {
   readonly type: string
   readonly audience: string
   readonly required: readonly string[]
+  /** What there is to know of a token, from claims that are genuine; `null` where they are not of this kind. */
+  readonly read: (claims: unknown) => T | null
+  /** Of so many tokens that is remembered. */
+  readonly rememberedMax: number
 }
 
 /** @fastify/jwt for one key: it takes its keys at registration, and ours change while the server runs. */
 async function holderOf(
   { kid, privateKey }: SigningKey,
   issuer: string,
-  { type, audience, required }: TokenKind,
+  { type, audience, required }: TokenKind<object>,
 ): Promise<FastifyInstance> {
   const holder = fastify()
   await holder.register(fastifyJwt, {
@@ -52,7 +57,10 @@ function kidIn(token: string): string {
 }
 
 /** Tokens that one of our keys signed: EdDSA (RFC 8037), under the ring `jwt`. */
-export function createSignedTokens({ keyPairs, issuer }: Pick<App, 'keyPairs' | 'issuer'>, kind: TokenKind) {
+export function createSignedTokens<T extends object>(
+  { keyPairs, issuer }: Pick<App, 'keyPairs' | 'issuer'>,
+  kind: TokenKind<T>,
+) {
   /** One for each key of a ring, by key id; the current key's first. */
   const holders = memoised(async (keys: readonly SigningKey[]) => {
     const all = await Promise.all(
@@ -61,24 +69,40 @@ export function createSignedTokens({ keyPairs, issuer }: Pick<App, 'keyPairs' | 
     return { byKid: new Map(all), current: all[0]?.[1] as FastifyInstance }
   })
 
+  /**
+   * By token: a signature is checked once, and one that was made here not at all. Ends with its ring, as a key that was
+   * retired vouches for nothing.
+   */
+  const remembered = memoised(
+    (_ring: readonly SigningKey[]) => new LRUCache<string, T>({ max: kind.rememberedMax }),
+  )
+
+  function note(ring: readonly SigningKey[], token: string, claims: unknown): T | null {
+    const known = kind.read(claims)
+    if (known !== null) remembered(ring).set(token, known)
+    return known
+  }
+
+  async function check(token: string): Promise<T | null> {
+    const ring = keyPairs.jwt()
+    const { byKid } = await holders(ring)
+    if (token.length > TOKEN_MAX_CHARACTERS || !TOKEN.test(token)) return null
+    try {
+      return note(ring, token, byKid.get(kidIn(token))?.jwt.verify(token))
+    } catch {
+      return null
+    }
+  }
+
   return {
-    /** The ring that is in force: whatever is remembered of tokens ends with it. */
-    ring: () => keyPairs.jwt(),
     sign: async (claims: object): Promise<string> => {
-      const { current } = await holders(keyPairs.jwt())
-      return current.jwt.sign(claims)
+      const ring = keyPairs.jwt()
+      const { current } = await holders(ring)
+      const token = current.jwt.sign(claims)
+      note(ring, token, claims)
+      return token
     },
-    /** Verifies tokens at once, under the ring that is in force: the claims, or `null` for every cause alike. */
-    verifier: async (): Promise<(token: string) => unknown> => {
-      const { byKid } = await holders(keyPairs.jwt())
-      return (token) => {
-        if (token.length > TOKEN_MAX_CHARACTERS || !TOKEN.test(token)) return null
-        try {
-          return byKid.get(kidIn(token))?.jwt.verify(token) ?? null
-        } catch {
-          return null
-        }
-      }
-    },
+    /** What a token says that a key in force has signed, at once where that is known; `null` for every cause alike. */
+    genuine: (token: string): T | Promise<T | null> => remembered(keyPairs.jwt()).get(token) ?? check(token),
   }
 }
