@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { toCrockford } from '../crypto/licence-key.ts'
 import type { EventRow } from '../store/events.ts'
+import { Flusher } from './flusher.ts'
 import { eventIdPrefix } from './ids.ts'
 
 const MINUTE_MS = 60_000
-const FLUSH_MS = 2000
 const SLICE_ROWS = 200
 /** Beyond so many causes and addresses a minute the rest shares one row a cause: nobody fills memory or disk with them. */
 const KEYS_MAX = 10_000
@@ -16,14 +16,12 @@ export class Refusals {
   readonly #write: (rows: readonly EventRow[]) => Promise<void>
   readonly #onError: (error: unknown) => void
   readonly #waiting = new Map<string, EventRow>()
-  readonly #timer: NodeJS.Timeout
+  readonly #flusher = new Flusher(() => this.#flushWaiting())
   #minute = { atMs: 0, ids: new Set<string>() }
-  #flushing: Promise<void> = Promise.resolve()
 
   constructor(write: (rows: readonly EventRow[]) => Promise<void>, onError: (error: unknown) => void) {
     this.#write = write
     this.#onError = onError
-    this.#timer = setInterval(() => void this.flush(), FLUSH_MS).unref()
   }
 
   /** @param event one refusal; its id and time become those of its minute. */
@@ -39,13 +37,11 @@ export class Refusals {
 
   /** Writes what has been counted. What cannot be written now is tried again with the next. */
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#flushWaiting())
-    return this.#flushing
+    return this.#flusher.flush()
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#timer)
-    await this.flush()
+  close(): Promise<void> {
+    return this.#flusher.close()
   }
 
   #keep(row: EventRow): void {

@@ -2,10 +2,10 @@ import { LRUCache } from 'lru-cache'
 import type { Clock } from '../clock.ts'
 import type { SessionRow } from '../store/session-rows.ts'
 import type { SessionStore, Stamp } from '../store/sessions.ts'
+import { Flusher } from './flusher.ts'
 
 /** A session's last activity is written at most so often. */
 export const STAMP_EVERY_MS = 60_000
-const FLUSH_MS = 2000
 const BATCH_MAX = 200
 const WAITING_MAX = 100_000
 
@@ -17,8 +17,7 @@ export class SessionActivity {
   readonly #waiting = new Map<string, Stamp>()
   /** Of sessions whose row, as it was read, may not say so yet. */
   readonly #stamped = new LRUCache<string, number>({ max: WAITING_MAX })
-  readonly #timer: NodeJS.Timeout
-  #flushing: Promise<void> = Promise.resolve()
+  readonly #flusher = new Flusher(() => this.#flushWaiting())
 
   constructor(
     store: Pick<SessionStore, 'stamp'>,
@@ -27,7 +26,6 @@ export class SessionActivity {
     this.#store = store
     this.#clock = clock
     this.#onError = onError
-    this.#timer = setInterval(() => void this.flush(), FLUSH_MS).unref()
   }
 
   /** Notes a request of a session. */
@@ -43,13 +41,11 @@ export class SessionActivity {
 
   /** Writes what has been noted. What cannot be written now is tried again with the next. */
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#flushWaiting())
-    return this.#flushing
+    return this.#flusher.flush()
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#timer)
-    await this.flush()
+  close(): Promise<void> {
+    return this.#flusher.close()
   }
 
   async #flushWaiting(): Promise<void> {
