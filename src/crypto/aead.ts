@@ -1,4 +1,5 @@
-import { createCipheriv, createDecipheriv, createHmac, createSecretKey, timingSafeEqual } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, timingSafeEqual } from 'node:crypto'
+import { hmac, hmacKey } from './digests.ts'
 import { type SealedSuite, SIZES } from './suites.ts'
 
 const GCM_TAG_BYTES = 16
@@ -41,13 +42,7 @@ const aes256Gcm: Aead = {
 function hs512Tag(macKey: Uint8Array, nonce: Uint8Array, aad: Uint8Array, ciphertext: Uint8Array): Buffer {
   const aadBits = Buffer.alloc(8)
   aadBits.writeBigUInt64BE(BigInt(aad.length) * 8n)
-  return createHmac('sha512', createSecretKey(macKey))
-    .update(aad)
-    .update(nonce)
-    .update(ciphertext)
-    .update(aadBits)
-    .digest()
-    .subarray(0, CBC_TAG_BYTES)
+  return hmac(hmacKey(macKey, 'sha512'), aad, nonce, ciphertext, aadBits).subarray(0, CBC_TAG_BYTES)
 }
 
 /** A256CBC-HS512 (RFC 7518 section 5.2.5): the key is `MAC_KEY(32) || ENC_KEY(32)`, the box `ciphertext || tag`. */

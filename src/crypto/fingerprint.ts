@@ -1,4 +1,5 @@
-import { createHmac, hash, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import { hmac, hmacKeyOf, sha256 } from './digests.ts'
 import { lp, toB64u } from './encoding.ts'
 
 /**
@@ -10,7 +11,7 @@ import { lp, toB64u } from './encoding.ts'
  * @returns 32 bytes.
  */
 export function componentDigest(toolId: string, type: string, norm: string): Buffer {
-  return hash('sha256', Buffer.concat([lp('dsk1/hwid'), lp(toolId), lp(type), lp(norm)]), 'buffer')
+  return sha256(lp('dsk1/hwid'), lp(toolId), lp(type), lp(norm))
 }
 
 /**
@@ -24,7 +25,7 @@ export function fingerprintOf(components: Readonly<Record<string, readonly Uint8
       .sort()
       .map((type) => [type, components[type]?.map(toB64u)]),
   )
-  return hash('sha256', Buffer.concat([lp('dsk1/hwid-fp'), lp(JSON.stringify({ c, v: 1 }))]), 'buffer')
+  return sha256(lp('dsk1/hwid-fp'), lp(JSON.stringify({ c, v: 1 })))
 }
 
 /**
@@ -32,10 +33,8 @@ export function fingerprintOf(components: Readonly<Record<string, readonly Uint8
  * @param digest 32 bytes, from {@link componentDigest}.
  */
 export function componentAtRest(pepper: KeyObject, toolId: string, type: string, digest: Uint8Array): Buffer {
-  return createHmac('sha256', pepper)
-    .update(Buffer.concat([lp('dsk1/hwid-rest'), lp(toolId), lp(type), lp(digest)]))
-    .digest()
-    .subarray(0, 16)
+  const parts = [lp('dsk1/hwid-rest'), lp(toolId), lp(type), lp(digest)]
+  return hmac(hmacKeyOf(pepper), ...parts).subarray(0, 16)
 }
 
 /**
@@ -44,7 +43,7 @@ export function componentAtRest(pepper: KeyObject, toolId: string, type: string,
  * @returns 32 bytes: the SHA-256 of the normal form as UTF-8.
  */
 export function oldHwidDigest(norm: string): Buffer {
-  return hash('sha256', norm, 'buffer')
+  return sha256(Buffer.from(norm))
 }
 
 /**
@@ -53,10 +52,7 @@ export function oldHwidDigest(norm: string): Buffer {
  * @param digest 32 bytes, from {@link oldHwidDigest} or the old server's table.
  */
 export function oldHwidAtRest(pepper: KeyObject, toolId: string, digest: Uint8Array): Buffer {
-  return createHmac('sha256', pepper)
-    .update(Buffer.concat([lp('kunci/old-hwid'), lp(toolId), lp(digest)]))
-    .digest()
-    .subarray(0, 16)
+  return hmac(hmacKeyOf(pepper), lp('kunci/old-hwid'), lp(toolId), lp(digest)).subarray(0, 16)
 }
 
 /**
@@ -64,9 +60,7 @@ export function oldHwidAtRest(pepper: KeyObject, toolId: string, digest: Uint8Ar
  * @param digest 32 bytes, from the old server's table.
  */
 export function importSeed(pepper: KeyObject, toolId: string, digest: Uint8Array): Buffer {
-  return createHmac('sha256', pepper)
-    .update(Buffer.concat([lp('kunci/import'), lp(toolId), lp(digest)]))
-    .digest()
+  return hmac(hmacKeyOf(pepper), lp('kunci/import'), lp(toolId), lp(digest))
 }
 
 /**

@@ -1,4 +1,5 @@
-import { createHmac, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import { hmac, hmacKeyOf } from './digests.ts'
 import { lp } from './encoding.ts'
 
 /**
@@ -8,8 +9,5 @@ import { lp } from './encoding.ts'
  * @returns 32 hex characters: HMAC-SHA-256 of ring and id under the key, cut to 16 bytes.
  */
 export function keyCheckValue(key: KeyObject, ring: string, keyId: string): string {
-  return createHmac('sha256', key)
-    .update(Buffer.concat([lp('kunci/key-check'), lp(ring), lp(keyId)]))
-    .digest('hex')
-    .slice(0, 32)
+  return hmac(hmacKeyOf(key), lp('kunci/key-check'), lp(ring), lp(keyId)).toString('hex', 0, 16)
 }

@@ -1,4 +1,5 @@
-import { createHmac, createSecretKey, sign } from 'node:crypto'
+import { sign } from 'node:crypto'
+import { hmac, hmacKey } from './digests.ts'
 import { lp, toB64u } from './encoding.ts'
 import type { SigningKey } from './jwk.ts'
 
@@ -13,12 +14,9 @@ export type Components = Readonly<Record<string, readonly Uint8Array[]>>
  * @param salt 16 random bytes.
  */
 export function leaseHardware(components: Components, salt: Uint8Array): Record<string, string[]> {
-  const key = createSecretKey(salt)
+  const key = hmacKey(salt)
   const hashOf = (type: string, digest: Uint8Array) =>
-    createHmac('sha256', key)
-      .update(Buffer.concat([lp('dsk1/lease-hw'), lp(type), lp(digest)]))
-      .digest()
-      .subarray(0, HASH_BYTES)
+    hmac(key, lp('dsk1/lease-hw'), lp(type), lp(digest)).subarray(0, HASH_BYTES)
   return Object.fromEntries(
     Object.entries(components).map(([type, digests]) => [
       type,

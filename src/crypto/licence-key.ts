@@ -1,4 +1,5 @@
-import { createHash, createHmac, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import { hmac, hmacKeyOf, sha256 } from './digests.ts'
 import { lp } from './encoding.ts'
 
 /** Crockford's base32 alphabet: no I, L, O or U. */
@@ -24,10 +25,7 @@ export function toCrockford(bytes: Uint8Array): string {
 }
 
 function checkSymbol(first24: string): string {
-  const digest = createHash('sha256')
-    .update(Buffer.concat([lp('dsk1/lk'), lp(first24)]))
-    .digest()
-  return CROCKFORD.charAt(digest.readUInt8(0) >> 3)
+  return CROCKFORD.charAt(sha256(lp('dsk1/lk'), lp(first24)).readUInt8(0) >> 3)
 }
 
 /**
@@ -63,7 +61,5 @@ export function formatLicenceKey(key: LicenceKey): string {
 
 /** What the database keeps of a licence key: a 32-byte HMAC-SHA-256 under the licence pepper. */
 export function licenceKeyAtRest(pepper: KeyObject, key: LicenceKey): Buffer {
-  return createHmac('sha256', pepper)
-    .update(Buffer.concat([lp('dsk1/lk-rest'), lp(key)]))
-    .digest()
+  return hmac(hmacKeyOf(pepper), lp('dsk1/lk-rest'), lp(key))
 }

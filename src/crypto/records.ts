@@ -1,5 +1,5 @@
-import { createHash, createSecretKey, hash, type KeyObject } from 'node:crypto'
 import { open, seal } from './aead.ts'
+import { type HmacKey, hmacKey, sha256 } from './digests.ts'
 import { lp, u8 } from './encoding.ts'
 import { expand, expand32 } from './expand.ts'
 import { BOX_MAX_BYTES, type SealedSuite, SIZES, SUITE_ID } from './suites.ts'
@@ -18,8 +18,8 @@ export type RecordKeys = {
   readonly sessionId: string
   /** 12 bytes (S1, S3) or 16 (S2). */
   readonly sessionIv: Uint8Array
-  readonly clientToServer: KeyObject
-  readonly serverToClient: KeyObject
+  readonly clientToServer: HmacKey
+  readonly serverToClient: HmacKey
   /** 32 bytes, public: stands in the session's token and proves that token and key belong together (RFC 7800). */
   readonly confirmation: Buffer
 }
@@ -53,20 +53,20 @@ export function recordKeys(
   sessionKey: Uint8Array,
   sessionIv: Uint8Array,
 ): RecordKeys {
-  const prk = createSecretKey(sessionKey)
+  const prk = hmacKey(sessionKey)
   const context = Buffer.concat([u8(SUITE_ID[suite]), lp(sessionId)])
   const derive = (label: string) => expand32(prk, Buffer.concat([lp(label), context]))
   return {
     ...{ suite, sessionId, sessionIv },
-    clientToServer: createSecretKey(derive('dsk1/c2s')),
-    serverToClient: createSecretKey(derive('dsk1/s2c')),
+    clientToServer: hmacKey(derive('dsk1/c2s')),
+    serverToClient: hmacKey(derive('dsk1/s2c')),
     confirmation: derive('dsk1/cnf'),
   }
 }
 
 /** SHA-256 of a token's ASCII text: 32 bytes. */
 export function tokenHashOf(token: string): Buffer {
-  return hash('sha256', token, 'buffer')
+  return sha256(Buffer.from(token))
 }
 
 function u64(value: number): Buffer {
@@ -92,7 +92,7 @@ function nonceOf({ suite, sessionIv }: RecordKeys, seq: number): Buffer {
   return nonce
 }
 
-function messageKey(prk: KeyObject, suite: SealedSuite, seq: number, ...bound: Uint8Array[]): Buffer {
+function messageKey(prk: HmacKey, suite: SealedSuite, seq: number, ...bound: Uint8Array[]): Buffer {
   return expand(prk, Buffer.concat([MESSAGE_KEY, u64(seq), ...bound.map(lp)]), SIZES[suite].key)
 }
 
@@ -105,7 +105,7 @@ function replyKey(keys: RecordKeys, { seq, salt, requestHash }: ReplyContext): B
 }
 
 function requestHashOf(aad: Uint8Array, salt: Uint8Array, box: Uint8Array): Buffer {
-  return createHash('sha256').update(REQUEST_HASH).update(lp(aad)).update(lp(salt)).update(lp(box)).digest()
+  return sha256(REQUEST_HASH, lp(aad), lp(salt), lp(box))
 }
 
 function sealBox(keys: RecordKeys, key: Buffer, seq: number, aad: Buffer, plaintext: Uint8Array): Buffer {

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
+import { hmacKeyOf } from './digests.ts'
 import { fromB64u, lp, toB64u, u8 } from './encoding.ts'
 import { expand32 } from './expand.ts'
 import { SUITE_ID, type Suite } from './suites.ts'
@@ -21,7 +22,7 @@ const LABEL = lp('dsk1/row')
 
 function rowKey(kek: KeyObject, sessionId: string): KeyObject {
   // A key of its own for each row: random nonces then never meet GCM's limit of 2^32 messages under one key.
-  return createSecretKey(expand32(kek, Buffer.concat([LABEL, lp(sessionId)])))
+  return createSecretKey(expand32(hmacKeyOf(kek), Buffer.concat([LABEL, lp(sessionId)])))
 }
 
 function associatedData(kekId: string, { suite, sessionId, iv }: WrapContext): Buffer {

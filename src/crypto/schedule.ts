@@ -1,10 +1,10 @@
-import { createHash, createHmac, createSecretKey } from 'node:crypto'
 import { open, seal } from './aead.ts'
+import { hmac, hmacKey, sha256 } from './digests.ts'
 import { lp, u8 } from './encoding.ts'
 import { expand } from './expand.ts'
 import { type SealedSuite, SIZES, SUITE_ID } from './suites.ts'
 
-const EXTRACT_KEY = createSecretKey(Buffer.from('dsk1/kex'))
+const EXTRACT_KEY = hmacKey(Buffer.from('dsk1/kex'))
 const HELLO = lp('dsk1/hello')
 const SESSION_KEY = lp('dsk1/session_key')
 const SESSION_IV = lp('dsk1/session_iv')
@@ -41,17 +41,17 @@ function u32(value: number): Buffer {
 
 /** The transcript hash: 32 bytes of SHA-256 over all public values. */
 export function transcriptHash(handshake: Handshake): Buffer {
-  return createHash('sha256')
-    .update(lp('dsk1/th'))
-    .update(u8(SUITE_ID[handshake.suite]))
-    .update(lp(handshake.kid))
-    .update(lp(handshake.staticPublic))
-    .update(lp(handshake.clientPublic))
-    .update(lp(''))
-    .update(lp(handshake.sessionId))
-    .update(u32(handshake.expiresInS))
-    .update(lp(handshake.serverPublic))
-    .digest()
+  return sha256(
+    lp('dsk1/th'),
+    u8(SUITE_ID[handshake.suite]),
+    lp(handshake.kid),
+    lp(handshake.staticPublic),
+    lp(handshake.clientPublic),
+    lp(''),
+    lp(handshake.sessionId),
+    u32(handshake.expiresInS),
+    lp(handshake.serverPublic),
+  )
 }
 
 /**
@@ -60,8 +60,8 @@ export function transcriptHash(handshake: Handshake): Buffer {
  * @param ss1 32 bytes. @param ss2 32 bytes. @param th 32 bytes, from {@link transcriptHash}.
  */
 export function schedule(suite: SealedSuite, ss1: Uint8Array, ss2: Uint8Array, th: Uint8Array): Schedule {
-  const prk1 = createSecretKey(createHmac('sha256', EXTRACT_KEY).update(ss1).digest())
-  const prk2 = createSecretKey(createHmac('sha256', prk1).update(ss2).digest())
+  const prk1 = hmacKey(hmac(EXTRACT_KEY, ss1))
+  const prk2 = hmacKey(hmac(prk1, ss2))
   const derive = (label: Buffer, length: number) => expand(prk2, Buffer.concat([label, th]), length)
   return {
     helloKey: derive(HELLO, SIZES[suite].key),

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
+import { hmacKeyOf } from './digests.ts'
 import { fromB64u, lp, toB64u } from './encoding.ts'
 import { expand32 } from './expand.ts'
 
@@ -8,7 +9,7 @@ const LABEL = lp('kunci/user-secret')
 const SEALED = /^u1\.([a-z0-9]{1,16})\.([A-Za-z0-9_-]{39,200})$/
 
 function keyFor(pepper: KeyObject): KeyObject {
-  return createSecretKey(expand32(pepper, LABEL))
+  return createSecretKey(expand32(hmacKeyOf(pepper), LABEL))
 }
 
 function associatedData(pepperId: string, userId: number): Buffer {

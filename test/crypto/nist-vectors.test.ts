@@ -1,9 +1,10 @@
-import { createSecretKey, sign } from 'node:crypto'
+import { sign } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { open, seal } from '../../src/crypto/aead.ts'
-import { expand, expand32 } from '../../src/crypto/expand.ts'
+import { hmac, hmacKey } from '../../src/crypto/digests.ts'
+import { expand } from '../../src/crypto/expand.ts'
 import { ed25519Key } from '../../src/crypto/jwk.ts'
 import { staticKey } from '../../src/crypto/kex.ts'
 import { openLegacyPayload } from '../../src/crypto/legacy-payload.ts'
@@ -113,17 +114,17 @@ t.test('HKDF-Expand is that of the published RFC 5869 file, as far as two blocks
   t.equal(vectors.length, 3)
   for (const vector of vectors) {
     const okm = field(vector, 'okm').subarray(0, 64)
-    t.same(expand(createSecretKey(field(vector, 'prk')), field(vector, 'info'), okm.length), okm)
+    t.same(expand(hmacKey(field(vector, 'prk')), field(vector, 'info'), okm.length), okm)
   }
 })
 
-t.test('the HMAC under HKDF-Expand is that of the published RFC 4231 file', { skip }, async (t) => {
+t.test('HMAC is that of the published RFC 4231 file', { skip }, async (t) => {
   const vectors = publishedCases('HMAC/rfc-4231-sha256.txt')
   t.equal(vectors.length, 6)
   for (const vector of vectors) {
     const [key, message] = [field(vector, 'key'), field(vector, 'msg')]
     t.same(forgeHmac('sha256', key, message), field(vector, 'md'))
-    t.same(expand32(createSecretKey(key), message), forgeHmac('sha256', key, message, Buffer.from([1])))
+    t.same(hmac(hmacKey(key), message), field(vector, 'md'))
   }
 })
 

@@ -1,6 +1,7 @@
 import { createSecretKey } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { hmacKey } from '../../src/crypto/digests.ts'
 import { fromB64u, lp, toB64u } from '../../src/crypto/encoding.ts'
 import { expand32, secretKey32 } from '../../src/crypto/expand.ts'
 import { componentAtRest, componentDigest, normaliseVolume } from '../../src/crypto/fingerprint.ts'
@@ -130,7 +131,7 @@ t.test('length prefixes keep neighbouring fields apart', async (t) => {
 })
 
 t.test('HKDF-Expand equals RFC 5869 A.1 for its first block, and a key must be 32 real bytes', async (t) => {
-  const prk = createSecretKey(hex('077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5'))
+  const prk = hmacKey(hex('077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5'))
   const okm = expand32(prk, hex('f0f1f2f3f4f5f6f7f8f9'))
   t.equal(okm.toString('hex'), '3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf')
   t.throws(() => secretKey32(Buffer.alloc(32)), RangeError)

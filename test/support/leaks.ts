@@ -1,3 +1,4 @@
+import type { HmacKey } from '../../src/crypto/digests.ts'
 import { componentDigest } from '../../src/crypto/fingerprint.ts'
 import { MACHINE, type SealedSession } from './sealed.ts'
 
@@ -41,7 +42,11 @@ export function licenceSecrets(key: string): Secrets {
   return { licence: key, 'its symbols': symbols, 'in lower case': symbols.toLowerCase() }
 }
 
+/** The 32 bytes that a key of HMAC was made ready from (RFC 2104 section 2). */
+function keyIn({ inner }: HmacKey): Buffer {
+  return Buffer.from(inner.subarray(0, 32).map((byte) => byte ^ 0x36))
+}
+
 export function sessionSecrets({ records, secrets }: SealedSession): Secrets {
-  const [kC2s, kS2c] = [records.clientToServer.export(), records.serverToClient.export()]
-  return { ...secrets, k_c2s: kC2s, k_s2c: kS2c }
+  return { ...secrets, k_c2s: keyIn(records.clientToServer), k_s2c: keyIn(records.serverToClient) }
 }
