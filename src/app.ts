@@ -2,6 +2,7 @@ import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import type { Clock } from './clock.ts'
 import { type Config, sqlitePath } from './config.ts'
 import { wrapSessionKey } from './crypto/row-wrap.ts'
+import { createCheckRecords } from './domain/check-records.ts'
 import { createChecks } from './domain/checks.ts'
 import { createCleanup } from './domain/cleanup.ts'
 import { createCounters } from './domain/counters.ts'
@@ -260,7 +261,8 @@ function createServices(config: Config, ports: Required<Ports>, db: Database, id
   const licences = createLicences({ store: licenceRows, products, events, recognition, clock, random })
   const checks = createChecks({
     store: checkStore(db),
-    ...{ sessionKeys, recognition, products, limits, events, clock, singleUse: config.legacySingleUse },
+    records: createCheckRecords({ recognition, events, clock, singleUse: config.legacySingleUse }),
+    ...{ sessionKeys, recognition, products, limits, events, clock },
   })
   const messages = messageStore(db)
   const seatRows = seatStore(db)

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
-import { hmacKeyOf } from './digests.ts'
+import { hmacKeyOf, sha256 } from './digests.ts'
 import { fromB64u, lp, toB64u, u8 } from './encoding.ts'
 import { expand32 } from './expand.ts'
 import { SUITE_ID, type Suite } from './suites.ts'
@@ -19,6 +19,7 @@ const TAG_BYTES = 16
 const WRAPPED_BYTES = NONCE_BYTES + KEY_BYTES + TAG_BYTES
 const WRAPPED = /^w1\.(S1|S2|S3|L0)\.([a-z0-9]{1,16})\.([A-Za-z0-9_-]{80})$/
 const LABEL = lp('dsk1/row')
+const MARK_BYTES = 16
 
 function rowKey(kek: KeyObject, sessionId: string): KeyObject {
   // A key of its own for each row: random nonces then never meet GCM's limit of 2^32 messages under one key.
@@ -48,6 +49,15 @@ export function wrapSessionKey(
   cipher.setAAD(associatedData(kekId, context))
   const sealed = Buffer.concat([nonce, cipher.update(sessionKey), cipher.final(), cipher.getAuthTag()])
   return `w1.${context.suite}.${kekId}.${toB64u(sealed)}`
+}
+
+/**
+ * Names a wrapped key in public: whoever signed this beside the key knows the column for what was wrapped then, and need
+ * not open it.
+ * @returns 32 hex characters: SHA-256 of the column's text, cut to 16 bytes.
+ */
+export function wrappedKeyMark(wrapped: string): string {
+  return sha256(Buffer.from(wrapped)).toString('hex', 0, MARK_BYTES)
 }
 
 /**

@@ -1,27 +1,18 @@
 import type { Clock } from '../clock.ts'
 import { normaliseLicenceKey } from '../crypto/licence-key.ts'
-import type { CheckRecord, CheckStore } from '../store/checks.ts'
+import type { CheckStore } from '../store/checks.ts'
 import type { Licence } from '../store/licences.ts'
 import type { LegacyTexts, Product } from '../store/products.ts'
+import { actorOf, type CheckRecords, type LegacyCheck } from './check-records.ts'
 import { type Candidate, decide, type Verdict } from './decide.ts'
-import type { Actor, EventFacts, Events } from './events.ts'
+import type { Events } from './events.ts'
 import type { Limits } from './limits.ts'
 import type { Products } from './products.ts'
 import type { Machine, Recognition } from './recognition.ts'
 import type { SessionKeys } from './session-keys.ts'
 import { textsFor } from './texts.ts'
 
-const SEEN_EVERY_MS = 60_000
 const PREFIX_SYMBOLS = 5
-
-export type LegacyCheck = {
-  readonly sessionId: string
-  /** Hex, as posted. */
-  readonly payload: string
-  readonly licenceKey: string | undefined
-  readonly address: string
-  readonly supportCode: string
-}
 
 export type LegacyVerdict =
   | {
@@ -39,64 +30,58 @@ function prefixOf(licenceKey: string | undefined): string | null {
 
 export type Checks = ReturnType<typeof createChecks>
 
-function actorOf({ address }: LegacyCheck): Actor & { address: string } {
-  return { name: 'client', address }
-}
-
-function factsOf(
-  { supportCode }: LegacyCheck,
-  product: Product | null,
-  licence: Licence | null,
-  reason: string,
-  deviceId: string | undefined,
-): EventFacts {
-  return {
-    productId: product?.id ?? null,
-    licenceId: licence?.id ?? null,
-    deviceId: deviceId ?? null,
-    supportCode,
-    detail: { reason, contract: 'legacy' },
-  }
-}
-
 export function createChecks(deps: {
   sessionKeys: SessionKeys
   recognition: Recognition
   products: Products
   limits: Limits
   events: Events
+  records: CheckRecords
   store: CheckStore
   clock: Clock
-  singleUse: boolean
 }) {
-  const { sessionKeys, recognition, products, limits, events, store, clock, singleUse } = deps
+  const { sessionKeys, recognition, products, limits, events, records, store, clock } = deps
 
-  /** The life of a legacy check: the session's row, the payload, the licences, the decision, the record. */
+  /** The life of a legacy check: the payload, the session's row and the licences, the decision, the record. */
   async function legacy(check: LegacyCheck): Promise<LegacyVerdict> {
-    const [product, row] = await Promise.all([products.legacy(), sessionKeys.findLiving(check.sessionId)])
+    const { session, licenceKey } = check
+    const product = await products.legacy()
+    const hwid = sessionKeys.open(session, check.payload)
+    const machine =
+      product === null || hwid === null ? null : recognition.machineOf(product, hwid.toString('latin1'))
+    // Both are read at once: whether the session lives decides if the licences count.
+    const [row, candidates] = await Promise.all([
+      sessionKeys.findLiving(session.sessionId),
+      product === null || machine === null ? [] : recognition.candidatesFor(product, machine, licenceKey),
+    ])
     const isElsewhere = product?.bindAddress === true && row?.clientIp !== check.address
     if (row === null || isElsewhere) return deny(check, product, null, 'session_expired')
-    const opened = await sessionKeys.open(row, check.payload)
-    if (opened.kind !== 'opened') return deny(check, product, null, opened.kind)
-    const hwid = opened.plaintext.toString('latin1')
-    const machine = product === null ? null : recognition.machineOf(product, hwid)
+    if (hwid === null || !sessionKeys.isOf(session, row))
+      return deny(check, product, null, await sessionKeys.countFailure(row))
     if (product === null || machine === null)
       return notFound(check, product, { kind: 'not_found', reason: 'unknown', licence: null })
-    return settle(check, product, machine)
+    return settle(check, product, machine, candidates)
   }
 
-  async function settle(check: LegacyCheck, product: Product, machine: Machine): Promise<LegacyVerdict> {
-    const verdict = decide(await recognition.candidatesFor(product, machine, check.licenceKey), clock())
+  async function settle(
+    check: LegacyCheck,
+    product: Product,
+    machine: Machine,
+    candidates: readonly Candidate[],
+  ): Promise<LegacyVerdict> {
+    const verdict = decide(candidates, clock())
     if (verdict.kind === 'not_found') return notFound(check, product, verdict)
     const { candidate } = verdict
     const { licence, device } = candidate.bound
     if (candidate.binding === 'none' && (await limits.isBlocked(check.address))) return refuseBlocked(check)
     if (verdict.kind === 'expired') return deny(check, product, licence, 'expired', device?.id)
-    const outcome = await store.record(recordOf(check, product, machine, candidate))
+    const outcome = await store.record(records.allowed(check, product, machine, candidate))
     if (outcome === 'session_over') return deny(check, product, licence, 'session_expired', device?.id)
+    if (outcome === 'recorded')
+      return { kind: 'granted', licence, texts: textsFor(licence, product), nowMs: clock() }
     // Another first check of this licence was committed a moment ago: what it enrolled is there to be read now.
-    if (outcome === 'device_taken') return settle(check, product, machine)
-    return { kind: 'granted', licence, texts: textsFor(licence, product), nowMs: clock() }
+    const now = await recognition.candidatesFor(product, machine, check.licenceKey)
+    return settle(check, product, machine, now)
   }
 
   async function deny(
@@ -106,42 +91,8 @@ export function createChecks(deps: {
     kind: 'expired' | 'session_expired' | 'unreadable',
     deviceId?: string,
   ): Promise<LegacyVerdict> {
-    await recordDenial(check, product, licence, kind, deviceId)
+    await store.record(records.denied(check, { product, licence, reason: kind, deviceId }))
     return { kind }
-  }
-
-  async function recordDenial(
-    check: LegacyCheck,
-    product: Product | null,
-    licence: Licence | null,
-    reason: string,
-    deviceId?: string,
-  ): Promise<void> {
-    const facts = factsOf(check, product, licence, reason, deviceId)
-    await store.record({ event: events.build('licence_check_denied', actorOf(check), facts) })
-  }
-
-  function recordOf(
-    check: LegacyCheck,
-    product: Product,
-    machine: Machine,
-    { bound, binding }: Candidate,
-  ): CheckRecord {
-    const { licence, device } = bound
-    const nowMs = clock()
-    const enrol = binding === 'none' ? recognition.newDevice(licence.id, machine, nowMs, nowMs) : undefined
-    const learn =
-      binding === 'imported' && device !== null ? recognition.volumeOf(device.id, machine, nowMs) : undefined
-    const isStale = device !== null && (device.lastSeenMs ?? 0) < nowMs - SEEN_EVERY_MS
-    const reason = enrol === undefined && learn === undefined ? 'known_device' : 'device_enrolled'
-    const facts = factsOf(check, product, licence, reason, enrol?.id ?? device?.id)
-    return {
-      event: events.build('licence_check_allowed', actorOf(check), facts),
-      enrol,
-      learn,
-      seenDeviceId: isStale ? device.id : undefined,
-      endSessionId: singleUse ? check.sessionId : undefined,
-    }
   }
 
   async function notFound(
@@ -151,7 +102,7 @@ export function createChecks(deps: {
   ): Promise<LegacyVerdict> {
     // Asked for every cause alike: else a block would tell which guesses exist.
     if (await limits.isBlocked(check.address)) return refuseBlocked(check)
-    await recordDenial(check, product, licence, reason)
+    await store.record(records.denied(check, { product, licence, reason, deviceId: undefined }))
     if (reason === 'unknown') await limits.countUnknown(actorOf(check), prefixOf(check.licenceKey))
     return { kind: 'not_found' }
   }

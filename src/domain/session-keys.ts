@@ -1,6 +1,7 @@
+import { timingSafeEqual } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import { openLegacyPayload } from '../crypto/legacy-payload.ts'
-import { unwrapSessionKey, type WrapContext, wrapSessionKey } from '../crypto/row-wrap.ts'
+import { unwrapSessionKey, type WrapContext, wrappedKeyMark, wrapSessionKey } from '../crypto/row-wrap.ts'
 import type { Random } from '../random.ts'
 import type { Keyring } from '../store/keyring.ts'
 import { currentKey } from '../store/ring.ts'
@@ -15,19 +16,19 @@ const NONCE_BYTES = 12
 const FAILED_OPENS_MAX = 16
 const SESSION_ID = /^[\x21-\x7e]{1,64}$/
 
-/** A session key as it leaves the server: the only place where key and IV are in the clear. */
-export type HandOut = {
+/** What a token of the legacy contract holds: the only place where key and IV are in the clear. */
+export type SessionClaims = {
   readonly sessionId: string
+  /** 32 bytes in hex. */
   readonly keyHex: string
+  /** 16 bytes in hex. */
   readonly ivHex: string
-  readonly issuedAtS: number
-  readonly expiresAtS: number
+  /** {@link wrappedKeyMark} of the session's row; something else in tokens of the old server. */
+  readonly rowMark: string
 }
 
-export type Opened =
-  | { readonly kind: 'opened'; readonly plaintext: Buffer }
-  | { readonly kind: 'session_expired' }
-  | { readonly kind: 'unreadable' }
+/** A session key as it leaves the server. */
+export type HandOut = SessionClaims & { readonly issuedAtS: number; readonly expiresAtS: number }
 
 /**
  * 44 hex: the millisecond it was made in, then 128 random bits. Ids of one moment lie side by side in the unique index,
@@ -74,7 +75,8 @@ export function createSessionKeys(deps: {
       ...{ sessionId, wrappedKey, ivHex, clientIp },
       ...{ createdAtMs: issuedAtS * 1000, expiresAtMs: expiresAtS * 1000 },
     })
-    return { sessionId, keyHex: key.toString('hex'), ivHex, issuedAtS, expiresAtS }
+    const rowMark = wrappedKeyMark(wrappedKey)
+    return { sessionId, keyHex: key.toString('hex'), ivHex, rowMark, issuedAtS, expiresAtS }
   }
 
   /** The living row of a session, or `null` when it is gone, ended or expired. */
@@ -83,21 +85,31 @@ export function createSessionKeys(deps: {
     return row !== null && row.expiresAtMs > clock() ? row : null
   }
 
-  /**
-   * Opens a payload of the old programs under its session's row. One answer for every cause of a failure, each of
-   * which is counted before it is given; after 16 the session is over. A row whose key is not wrapped never opens.
-   */
-  async function open(row: SessionKeyRow, payload: string): Promise<Opened> {
-    const iv = Buffer.from(row.ivHex, 'hex')
-    const context = { suite: 'L0', sessionId: row.sessionId, iv } as const
-    const key = unwrapSessionKey(keyring.kek.keys, context, row.wrappedKey)
-    const plaintext = key === null || iv.length !== IV_BYTES ? null : openLegacyPayload(key, iv, payload)
-    key?.fill(0)
-    if (plaintext !== null) return { kind: 'opened', plaintext }
-    const failures = await store.countFailure(row)
-    if (failures >= FAILED_OPENS_MAX) await store.end(row.sessionId, clock())
-    return { kind: failures > FAILED_OPENS_MAX ? 'session_expired' : 'unreadable' }
+  /** Opens a payload of the old programs by what its token holds. @returns `null` for every cause of a failure alike. */
+  function open({ keyHex, ivHex }: SessionClaims, payload: string): Buffer | null {
+    return openLegacyPayload(Buffer.from(keyHex, 'hex'), Buffer.from(ivHex, 'hex'), payload)
   }
 
-  return { adopt, handOut, findLiving, open }
+  /**
+   * Whether these claims are about this very row: its IV, and its key, wrapped by us. Whoever altered the row, or put a
+   * key there that is not wrapped, has ended the session.
+   */
+  function isOf({ keyHex, ivHex, rowMark }: SessionClaims, row: SessionKeyRow): boolean {
+    if (ivHex.toLowerCase() !== row.ivHex.toLowerCase()) return false
+    if (rowMark === wrappedKeyMark(row.wrappedKey)) return true
+    const context = { suite: 'L0', sessionId: row.sessionId, iv: Buffer.from(ivHex, 'hex') } as const
+    const key = unwrapSessionKey(keyring.kek.keys, context, row.wrappedKey)
+    const isSame = key !== null && timingSafeEqual(key, Buffer.from(keyHex, 'hex'))
+    key?.fill(0)
+    return isSame
+  }
+
+  /** Counts a payload that did not open, before anything is answered; after 16 the session is over. */
+  async function countFailure(row: SessionKeyRow): Promise<'session_expired' | 'unreadable'> {
+    const failures = await store.countFailure(row)
+    if (failures >= FAILED_OPENS_MAX) await store.end(row.sessionId, clock())
+    return failures > FAILED_OPENS_MAX ? 'session_expired' : 'unreadable'
+  }
+
+  return { adopt, handOut, findLiving, open, isOf, countFailure }
 }

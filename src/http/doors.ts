@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { App } from '../app.ts'
 import { addressKey } from '../domain/addresses.ts'
 import { supportCodeOf } from '../domain/ids.ts'
+import type { SessionClaims } from '../domain/session-keys.ts'
 import { isOperator, type SignedIn } from '../domain/sessions.ts'
 import type { TicketUse } from '../domain/streams/tickets.ts'
 import { AppError, type ErrorCode } from '../errors.ts'
@@ -14,8 +15,8 @@ import type { SessionTokens } from './session-tokens.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The session a client's token names; set by the client door alone. */
-    sessionId: string
+    /** What a client's token says of its session; set by the client door alone. */
+    sessionClaims: SessionClaims
     /** Who asks, and by which session; set by the doors of users alone. */
     signedIn: SignedIn
     /** The ticket that a stream is opened with, or `null`; set by the stream door alone. */
@@ -51,26 +52,26 @@ export async function legacyDoor(door: FastifyInstance, app: App): Promise<void>
 
 /** Lets through who shows a valid session token, within the limit of his address. */
 export function clientDoor(door: FastifyInstance, app: App): void {
-  door.decorateRequest('sessionId', '')
+  door.decorateRequest('sessionClaims')
   // Once the body is read: a sealed one has been answered by then, by a token of another kind.
   door.addHook('preHandler', (request, reply, done) => {
     const { address } = request
     const header = request.headers['x-session-token']
     const token = bearer(request) ?? (typeof header === 'string' ? header : undefined)
-    const sessionId = token === undefined ? null : door.legacyTokens.sessionIdIn(token)
-    if (sessionId === null) app.events.refuse('authn_token_refused', address)
-    if (!app.limits.allows(sessionId === null ? 'refused_token' : 'check', addressKey(address))) {
+    const session = token === undefined ? null : door.legacyTokens.sessionIn(token)
+    if (session === null) app.events.refuse('authn_token_refused', address)
+    if (!app.limits.allows(session === null ? 'refused_token' : 'check', addressKey(address))) {
       request.facts.outcome = 'check.too_many'
       app.events.refuse('excess_rate_limit_exceeded', address)
       return void reply.code(429).header('retry-after', '60').send(LEGACY_ERROR.tooManyChecks)
     }
-    if (sessionId === null) {
+    if (session === null) {
       request.facts.outcome = 'check.token_refused'
       const refusal = token === undefined ? LEGACY_ERROR.authenticationRequired : LEGACY_ERROR.invalidSession
       return void reply.code(401).send(refusal)
     }
-    request.sessionId = sessionId
-    request.facts.session = sessionMark(sessionId)
+    request.sessionClaims = session
+    request.facts.session = sessionMark(session.sessionId)
     done()
   })
 }

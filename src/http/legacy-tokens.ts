@@ -1,11 +1,12 @@
 import fastifyJwt from '@fastify/jwt'
 import type { FastifyInstance } from 'fastify'
 import type { App } from '../app.ts'
-import type { HandOut } from '../domain/session-keys.ts'
+import type { HandOut, SessionClaims } from '../domain/session-keys.ts'
 import { memoised } from '../memo.ts'
 
 const PURPOSE = 'hwid_encryption'
-const JTI_BYTES = 16
+const KEY = /^[0-9a-f]{64}$/i
+const IV = /^[0-9a-f]{32}$/i
 const SIGN = { algorithm: 'HS256' as const }
 /** Expiry is judged by the one clock that sessions live by, not by this process's own. */
 const VERIFY = { algorithms: ['HS256' as const], ignoreExpiration: true, ignoreNotBefore: true, cache: false }
@@ -20,12 +21,12 @@ declare module 'fastify' {
 export type LegacyTokens = {
   /** The signed token of a hand-out, key and IV in it. */
   issue(handOut: HandOut, address: string): string
-  /** The session that a valid token names, or `null`. */
-  sessionIdIn(token: string): string | null
+  /** What a valid token says of its session, or `null`. */
+  sessionIn(token: string): SessionClaims | null
 }
 
 /** The claims of a hand-out, in the order the old server wrote them. */
-function claimsOf(handOut: HandOut, ip: string, jti: string) {
+function claimsOf(handOut: HandOut, ip: string) {
   return {
     session_id: handOut.sessionId,
     key: handOut.keyHex,
@@ -34,13 +35,13 @@ function claimsOf(handOut: HandOut, ip: string, jti: string) {
     purpose: PURPOSE,
     iat: handOut.issuedAtS,
     exp: handOut.expiresAtS,
-    jti,
+    jti: handOut.rowMark,
   }
 }
 
 /** Gives a door the HS256 tokens of the legacy contract. */
 export async function useLegacyTokens(door: FastifyInstance, app: App): Promise<void> {
-  const { legacySecrets, random, clock } = app
+  const { legacySecrets, clock } = app
   const [secret] = legacySecrets()
   await door.register(fastifyJwt, { secret, sign: SIGN, verify: VERIFY })
 
@@ -61,18 +62,17 @@ export async function useLegacyTokens(door: FastifyInstance, app: App): Promise<
 
   function issue(handOut: HandOut, address: string): string {
     const [current] = legacySecrets()
-    return door.jwt.sign(
-      claimsOf(handOut, address, random(JTI_BYTES).toString('hex')),
-      optionsFor(current).sign,
-    )
+    return door.jwt.sign(claimsOf(handOut, address), optionsFor(current).sign)
   }
 
   door.decorate('legacyTokens', {
     issue,
-    sessionIdIn: (token) => {
-      const { session_id: sessionId, exp, purpose } = claimsIn(token) ?? {}
-      const isOurs = typeof sessionId === 'string' && typeof exp === 'number' && purpose === PURPOSE
-      return isOurs && exp * 1000 > clock() ? sessionId : null
+    sessionIn: (token) => {
+      const { session_id: sessionId, key: keyHex, iv: ivHex, exp, purpose, jti } = claimsIn(token) ?? {}
+      if (typeof sessionId !== 'string' || typeof exp !== 'number' || purpose !== PURPOSE) return null
+      if (typeof keyHex !== 'string' || typeof ivHex !== 'string') return null
+      if (!KEY.test(keyHex) || !IV.test(ivHex) || exp * 1000 <= clock()) return null
+      return { sessionId, keyHex, ivHex, rowMark: String(jti) }
     },
   } satisfies LegacyTokens)
 }

@@ -619,7 +619,8 @@ for (const database of DATABASES) {
       if (token !== undefined)
         t.match((await postCheck(b, token, { hwid: encrypt(claims, HWID) })).json(), { user: 'Budi' })
       const opened = await b.app.checks.legacy({
-        ...{ sessionId: 'living', payload: encrypt(claims, HWID), licenceKey: undefined },
+        session: { sessionId: 'living', keyHex: key, ivHex: iv, rowMark: claims.jti },
+        ...{ payload: encrypt(claims, HWID), licenceKey: undefined },
         ...{ address: '198.51.100.7', supportCode: 'AAAAA-BBBBB' },
       })
       t.match(opened, { kind: 'granted', licence: { customer: 'Budi' } })

@@ -51,12 +51,12 @@ type HandOut = Awaited<ReturnType<App['sessionKeys']['handOut']>>
 
 function check(
   app: App,
-  { sessionId, keyHex, ivHex }: HandOut,
+  session: HandOut,
   { hwid = HWID, key, payload }: { hwid?: string; key?: string; payload?: string } = {},
 ) {
   return app.checks.legacy({
-    sessionId,
-    payload: payload ?? encrypt({ key: keyHex, iv: ivHex }, hwid),
+    session,
+    payload: payload ?? encrypt({ key: session.keyHex, iv: session.ivHex }, hwid),
     licenceKey: key,
     address: ADDRESS,
     supportCode: 'AAAAA-BBBBB',

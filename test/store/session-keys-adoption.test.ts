@@ -126,7 +126,8 @@ async function start(t: Pick<Test, 'teardown'>, config: Config): Promise<App> {
 async function check(app: App, sessionId: string, key = KEY, iv = IV): Promise<string> {
   const payload = encrypt({ key, iv }, HWID)
   const facts = { licenceKey: undefined, address: '198.51.100.7', supportCode: 'AAAAA-BBBBB' }
-  return (await app.checks.legacy({ sessionId, payload, ...facts })).kind
+  const session = { sessionId, keyHex: key, ivHex: iv, rowMark: 'of the old server' }
+  return (await app.checks.legacy({ session, payload, ...facts })).kind
 }
 
 async function refusalOf(work: Promise<unknown>): Promise<string> {

@@ -70,7 +70,7 @@ export function licenceRoutes(app: App, sealed: SealedAnswers) {
       return reply.code(400).send(LEGACY_ERROR.invalidRequest)
     }
     const verdict = await app.checks.legacy({
-      sessionId: request.sessionId,
+      session: request.sessionClaims,
       payload: body.hwid,
       licenceKey: body.licenceKey,
       address,
