@@ -16,12 +16,14 @@ export function u8(value: number): Buffer {
  *   surrogate pair, which would come out as U+FFFD does).
  */
 export function lp(value: string | Uint8Array): Buffer {
-  if (typeof value === 'string' && !value.isWellFormed()) throw new RangeError('lp: the text is not Unicode')
-  const bytes = typeof value === 'string' ? Buffer.from(value, 'utf8') : value
-  if (bytes.length > 0xffff) throw new RangeError(`lp: ${bytes.length} bytes do not fit a two-byte length`)
-  const out = Buffer.allocUnsafe(2 + bytes.length)
-  out.writeUInt16BE(bytes.length, 0)
-  out.set(bytes, 2)
+  const isText = typeof value === 'string'
+  if (isText && !value.isWellFormed()) throw new RangeError('lp: the text is not Unicode')
+  const length = isText ? Buffer.byteLength(value) : value.length
+  if (length > 0xffff) throw new RangeError(`lp: ${length} bytes do not fit a two-byte length`)
+  const out = Buffer.allocUnsafe(2 + length)
+  out.writeUInt16BE(length, 0)
+  if (isText) out.write(value, 2)
+  else out.set(value, 2)
   return out
 }
 

@@ -2,6 +2,13 @@ import type { KeyObject } from 'node:crypto'
 import { hmac, hmacKeyOf, sha256 } from './digests.ts'
 import { lp, toB64u } from './encoding.ts'
 
+const COMPONENT = lp('dsk1/hwid')
+const FINGERPRINT = lp('dsk1/hwid-fp')
+const COMPONENT_AT_REST = lp('dsk1/hwid-rest')
+const OLD_HWID_AT_REST = lp('kunci/old-hwid')
+const IMPORT_SEED = lp('kunci/import')
+const AT_REST_BYTES = 16
+
 /**
  * The digest of one hardware component, as a client sends it: the raw serial never leaves the machine. Scoped to the
  * tool, so that one machine cannot be linked between tools.
@@ -11,7 +18,7 @@ import { lp, toB64u } from './encoding.ts'
  * @returns 32 bytes.
  */
 export function componentDigest(toolId: string, type: string, norm: string): Buffer {
-  return sha256(lp('dsk1/hwid'), lp(toolId), lp(type), lp(norm))
+  return sha256(COMPONENT, lp(toolId), lp(type), lp(norm))
 }
 
 /**
@@ -25,7 +32,7 @@ export function fingerprintOf(components: Readonly<Record<string, readonly Uint8
       .sort()
       .map((type) => [type, components[type]?.map(toB64u)]),
   )
-  return sha256(lp('dsk1/hwid-fp'), lp(JSON.stringify({ c, v: 1 })))
+  return sha256(FINGERPRINT, lp(JSON.stringify({ c, v: 1 })))
 }
 
 /**
@@ -33,8 +40,8 @@ export function fingerprintOf(components: Readonly<Record<string, readonly Uint8
  * @param digest 32 bytes, from {@link componentDigest}.
  */
 export function componentAtRest(pepper: KeyObject, toolId: string, type: string, digest: Uint8Array): Buffer {
-  const parts = [lp('dsk1/hwid-rest'), lp(toolId), lp(type), lp(digest)]
-  return hmac(hmacKeyOf(pepper), ...parts).subarray(0, 16)
+  const parts = [COMPONENT_AT_REST, lp(toolId), lp(type), lp(digest)]
+  return hmac(hmacKeyOf(pepper), ...parts).subarray(0, AT_REST_BYTES)
 }
 
 /**
@@ -52,7 +59,7 @@ export function oldHwidDigest(norm: string): Buffer {
  * @param digest 32 bytes, from {@link oldHwidDigest} or the old server's table.
  */
 export function oldHwidAtRest(pepper: KeyObject, toolId: string, digest: Uint8Array): Buffer {
-  return hmac(hmacKeyOf(pepper), lp('kunci/old-hwid'), lp(toolId), lp(digest)).subarray(0, 16)
+  return hmac(hmacKeyOf(pepper), OLD_HWID_AT_REST, lp(toolId), lp(digest)).subarray(0, AT_REST_BYTES)
 }
 
 /**
@@ -60,7 +67,7 @@ export function oldHwidAtRest(pepper: KeyObject, toolId: string, digest: Uint8Ar
  * @param digest 32 bytes, from the old server's table.
  */
 export function importSeed(pepper: KeyObject, toolId: string, digest: Uint8Array): Buffer {
-  return hmac(hmacKeyOf(pepper), lp('kunci/import'), lp(toolId), lp(digest))
+  return hmac(hmacKeyOf(pepper), IMPORT_SEED, lp(toolId), lp(digest))
 }
 
 /**

@@ -6,6 +6,8 @@ import { lp } from './encoding.ts'
 export const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 
 const SYMBOLS = 25
+const CHECK_SYMBOL = lp('dsk1/lk')
+const AT_REST = lp('dsk1/lk-rest')
 const KEY = /^[0-9A-HJKMNP-TV-Z]{25}$/
 
 /** 25 symbols in upper case, no dashes: what is hashed. */
@@ -25,7 +27,7 @@ export function toCrockford(bytes: Uint8Array): string {
 }
 
 function checkSymbol(first24: string): string {
-  return CROCKFORD.charAt(sha256(lp('dsk1/lk'), lp(first24)).readUInt8(0) >> 3)
+  return CROCKFORD.charAt(sha256(CHECK_SYMBOL, lp(first24)).readUInt8(0) >> 3)
 }
 
 /**
@@ -61,5 +63,5 @@ export function formatLicenceKey(key: LicenceKey): string {
 
 /** What the database keeps of a licence key: a 32-byte HMAC-SHA-256 under the licence pepper. */
 export function licenceKeyAtRest(pepper: KeyObject, key: LicenceKey): Buffer {
-  return hmac(hmacKeyOf(pepper), lp('dsk1/lk-rest'), lp(key))
+  return hmac(hmacKeyOf(pepper), AT_REST, lp(key))
 }

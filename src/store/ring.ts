@@ -10,6 +10,7 @@ import { createECDH, type KeyObject } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import { fromB64u, toB64u } from '../crypto/encoding.ts'
 import { secretKey32 } from '../crypto/expand.ts'
+import { memoised } from '../memo.ts'
 
 const KEY_ID = /^[a-z0-9]{1,16}$/
 const NUMBERED = /^k([1-9]\d{0,8})$/
@@ -78,10 +79,8 @@ export function newestNumber(ids: Iterable<string>): number {
   return Math.max(0, ...[...ids].map((id) => Number(NUMBERED.exec(id)?.[1] ?? 0)))
 }
 
-/** Every key of a ring, in the order of {@link idsOf}. */
-export function keysOf(ring: Ring): KeyObject[] {
-  return idsOf(ring).map((id) => keyOf(ring, id))
-}
+/** Every key of a ring, in the order of {@link idsOf}: worked out once, as each check asks for several. */
+export const keysOf = memoised((ring: Ring): readonly KeyObject[] => idsOf(ring).map((id) => keyOf(ring, id)))
 
 /** The ring as it is now: the same object until its next key is current. */
 export function settled(ring: Ring, clock: Clock): Ring {
