@@ -234,6 +234,29 @@ for (const { name, freshConfig } of DATABASES) {
         t.equal(reply.statusCode, 401, bad.slice(0, 12))
         t.equal(reply.body, INVALID_SESSION)
       }
+      const signed = (change: object) => {
+        const body = Buffer.from(JSON.stringify({ ...claims, ...change })).toString('base64url')
+        const [secret] = bench.app.legacySecrets()
+        const tag = createHmac('sha256', secret).update(`${header}.${body}`).digest('base64url')
+        return `${header}.${body}.${tag}`
+      }
+      const sealed = { hwid: encrypt(claims, HWID) }
+      t.equal((await postCheck(bench, signed({}), sealed)).statusCode, 200, 'one that we could have signed')
+      for (const change of [
+        { key: undefined },
+        { key: claims.key.slice(2) },
+        { key: `${claims.key.slice(2)}zz` },
+        { iv: undefined },
+        { iv: 16 },
+        { iv: claims.iv.slice(2) },
+        { session_id: 1 },
+        { purpose: 'else' },
+        { exp: String(claims.exp) },
+      ]) {
+        const reply = await postCheck(bench, signed(change), sealed)
+        t.equal(reply.statusCode, 401, JSON.stringify(change))
+        t.equal(reply.body, INVALID_SESSION)
+      }
       bench.clock.advance(300_000)
       const late = await postCheck(bench, token, { hwid: encrypt(claims, HWID) })
       t.equal(late.statusCode, 401, 'exp')

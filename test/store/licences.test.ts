@@ -271,6 +271,55 @@ for (const database of DATABASES)
       t.match(await check(all.app, healthy), NOT_FOUND, 'another session is well')
     })
 
+    t.test('a session opens by its row alone: with this key, wrapped for it, and this IV', async (t) => {
+      const all = await house(t, database)
+      const { app, db } = all
+      await licence(all, { hwid: HWID })
+      const [session, another] = [
+        await app.sessionKeys.handOut(ADDRESS),
+        await app.sessionKeys.handOut(ADDRESS),
+      ]
+      const { sessionId, keyHex, ivHex } = session
+      const row = await app.sessionKeys.findLiving(sessionId)
+      const foreign = await app.sessionKeys.findLiving(another.sessionId)
+      if (row === null || foreign === null) throw new Error('a session has a row')
+      const wrapped = (key: string, iv = ivHex, id = sessionId) =>
+        app.sessionKeys.adopt({
+          ...{ row: 1, sessionId: id, key: Buffer.from(key, 'hex'), iv: Buffer.from(iv, 'hex') },
+          ...{ clientIp: ADDRESS, createdAtMs: row.createdAtMs, expiresAtMs: row.expiresAtMs },
+        }).wrappedKey
+      const otherIv = 'ab'.repeat(16)
+      const cases: readonly (readonly [what: string, kind: string, key: string, iv: string])[] = [
+        ['as it was handed out', 'granted', row.wrappedKey, ivHex],
+        ['the same key, wrapped anew', 'granted', wrapped(keyHex), ivHex],
+        ['its IV in upper case', 'granted', row.wrappedKey, ivHex.toUpperCase()],
+        ['another key, wrapped for this row', 'unreadable', wrapped('cd'.repeat(32)), ivHex],
+        [
+          'the same key, wrapped for another row',
+          'unreadable',
+          wrapped(keyHex, ivHex, another.sessionId),
+          ivHex,
+        ],
+        ['the key of another session', 'unreadable', foreign.wrappedKey, ivHex],
+        ['the same key with another IV', 'unreadable', row.wrappedKey, otherIv],
+        ['the same key, wrapped with another IV', 'unreadable', wrapped(keyHex, otherIv), ivHex],
+        ['the plain key', 'unreadable', keyHex, ivHex],
+        ['nothing', 'unreadable', '', ivHex],
+        ['as it was, in the end', 'granted', row.wrappedKey, ivHex],
+      ]
+      for (const [what, kind, key, iv] of cases) {
+        const sql = 'UPDATE session_keys SET session_key = ?, session_iv = ? WHERE session_id = ?'
+        t.equal(await db.run(sql, [key, iv, sessionId]), 1)
+        t.match(await check(app, session), { kind }, what)
+      }
+      const forged = { ...another, sessionId }
+      t.match(
+        await check(app, forged),
+        { kind: 'unreadable' },
+        'claims of one session under the id of another',
+      )
+    })
+
     t.test('of several licences for one machine the living one that expires last counts', async (t) => {
       const all = await house(t, database)
       const { app, clock } = all
