@@ -45,11 +45,13 @@ export function licenceRoutes(app: App, sealed: SealedAnswers) {
   const write = legacyDates(app.config.legacyTimeZone)
 
   function answer(verdict: LegacyVerdict, reply: FastifyReply) {
-    if (verdict.kind === 'blocked')
-      return reply.code(429).header('retry-after', '60').send(LEGACY_ERROR.tooManyChecks)
-    if (verdict.kind !== 'granted') return reply.send(REFUSALS[verdict.kind])
+    if (verdict.kind === 'blocked') {
+      reply.code(429).header('retry-after', '60')
+      return LEGACY_ERROR.tooManyChecks
+    }
+    if (verdict.kind !== 'granted') return REFUSALS[verdict.kind]
     const { licence, texts, nowMs } = verdict
-    return reply.send({
+    return {
       status: 'success',
       message: 'Access granted',
       ...legacyExpiry(licence.expiresAtMs, nowMs, write),
@@ -58,7 +60,7 @@ export function licenceRoutes(app: App, sealed: SealedAnswers) {
       sck: texts.sck,
       maintenance: texts.maintenance,
       status1_text: texts.status1Text,
-    })
+    }
   }
 
   async function check(request: FastifyRequest, reply: FastifyReply) {
@@ -67,7 +69,8 @@ export function licenceRoutes(app: App, sealed: SealedAnswers) {
     if (body === null) {
       request.facts.outcome = 'check.malformed'
       app.events.refuse('input_validation_fail', address)
-      return reply.code(400).send(LEGACY_ERROR.invalidRequest)
+      reply.code(400)
+      return LEGACY_ERROR.invalidRequest
     }
     const verdict = await app.checks.legacy({
       session: request.sessionClaims,
