@@ -3,6 +3,7 @@
  * are signed in. What is between them is the price of the door.
  */
 import { createApp } from '../src/app.ts'
+import { beginYoung } from '../src/cli/serving/young-objects.ts'
 import { loadConfig } from '../src/config.ts'
 import { userDoor } from '../src/http/doors.ts'
 import { createServer } from '../src/http/server.ts'
@@ -13,6 +14,7 @@ const text = { type: 'string' } as const
 const schema = { response: { 200: { type: 'object', properties: { status: text, message: text } } } } as const
 const ANSWER = { status: 'success', message: 'Hello' }
 
+beginYoung()
 const config = loadConfig(process.env)
 const app = await createApp(config, { logger: createLogger(config.logLevel) })
 const server = await createServer(app)

@@ -7,6 +7,7 @@ import { endWithGrace } from '../serving/grace.ts'
 import { FROM_CLONE, hints, setupHint } from '../serving/hints.ts'
 import { warn } from '../serving/warnings.ts'
 import { followLead, startWorkers, workerNumber } from '../serving/workers.ts'
+import { beginYoung } from '../serving/young-objects.ts'
 
 type Listening = { readonly url: string; close(): Promise<void> }
 
@@ -31,6 +32,7 @@ const serve = command({
   more: () =>
     'SIGTERM and SIGINT stop it: requests in flight are answered first. For its settings see: kunci config --help',
   run: async ({ args, env, streams }) => {
+    beginYoung()
     const config = loadConfig(env)
     const worker = workerNumber()
     const isLed = worker !== undefined
