@@ -4,6 +4,7 @@ import { recordKeys } from '../../crypto/records.ts'
 import { wrapSessionKey } from '../../crypto/row-wrap.ts'
 import { schedule, sealHello, transcriptHash } from '../../crypto/schedule.ts'
 import { type SealedSuite, SIZES } from '../../crypto/suites.ts'
+import { Pace } from '../../pace.ts'
 import type { Random } from '../../random.ts'
 import type { Keyring } from '../../store/keyring.ts'
 import { currentKey } from '../../store/ring.ts'
@@ -61,6 +62,7 @@ export function createHandshakes(deps: {
   ttlS: number
 }) {
   const { store, keyring, keyPairs, clock, random, ttlS } = deps
+  const agreements = new Pace()
 
   /**
    * Agrees on a session key with a client that has pinned one of our static keys. The key itself never leaves.
@@ -76,7 +78,8 @@ export function createHandshakes(deps: {
     if (suite === null || key === undefined) return 'kex'
     const clientPublic = fromB64u(request.pub)
     if (clientPublic?.length !== SIZES[suite].client) return 'request'
-    const agreed = key.prepare()(clientPublic)
+    // The costliest thing that anybody may ask for. Of many at once each waits for its turn, and all else does not.
+    const agreed = await agreements.run(() => key.prepare()(clientPublic))
     if (agreed === null) return 'kex'
     const sessionId = random(SESSION_ID_BYTES).toString('hex')
     const { serverPublic, ss1, ss2 } = agreed
