@@ -1,6 +1,6 @@
 /**
  * SHA-2 and HMAC by node:crypto's one-shot hash. Objects such as createHmac makes are native: each costs microseconds
- * more to be collected than to be used, and a sealed check would need thirty of them.
+ * more to be collected than to be used, and a sealed check would need more than twenty of them.
  */
 import { hash, type KeyObject } from 'node:crypto'
 
@@ -10,8 +10,8 @@ const OUTER_PAD = 0x5c
 
 type Algorithm = keyof typeof BLOCK_BYTES
 
+/** For what is no key: it comes by way of a string, which is quicker than a Buffer with memory of its own, and stays. */
 function digest(algorithm: Algorithm, parts: readonly Uint8Array[]): Buffer {
-  // By way of a string, which has its bytes where V8 keeps small things; a Buffer from there has memory of its own.
   return Buffer.from(hash(algorithm, Buffer.concat(parts), 'binary'), 'binary')
 }
 
@@ -47,7 +47,7 @@ export function hmacKeyOf(key: KeyObject): HmacKey {
   return made
 }
 
-/** HMAC (RFC 2104) of all parts, one behind another: 32 bytes with SHA-256, 64 with SHA-512. */
+/** HMAC (RFC 2104) of all parts, one behind another: 32 bytes with SHA-256, 64 with SHA-512, which the caller can wipe. */
 export function hmac({ algorithm, inner, outer }: HmacKey, ...parts: readonly Uint8Array[]): Buffer {
-  return digest(algorithm, [outer, digest(algorithm, [inner, ...parts])])
+  return hash(algorithm, Buffer.concat([outer, digest(algorithm, [inner, ...parts])]), 'buffer')
 }
