@@ -3,11 +3,10 @@ import type { CheckRecord } from '../store/checks.ts'
 import type { Licence } from '../store/licences.ts'
 import type { Product } from '../store/products.ts'
 import type { Candidate } from './decide.ts'
+import { isSeenAnew } from './devices.ts'
 import type { Actor, EventFacts, Events } from './events.ts'
 import type { Machine, Recognition } from './recognition.ts'
 import type { SessionClaims } from './session-keys.ts'
-
-const SEEN_EVERY_MS = 60_000
 
 /** A check of the legacy contract, its token genuine. */
 export type LegacyCheck = {
@@ -67,7 +66,7 @@ export function createCheckRecords(deps: {
     const enrol = binding === 'none' ? recognition.newDevice(licence.id, machine, nowMs, nowMs) : undefined
     const learn =
       binding === 'imported' && device !== null ? recognition.volumeOf(device.id, machine, nowMs) : undefined
-    const isStale = device !== null && (device.lastSeenMs ?? 0) < nowMs - SEEN_EVERY_MS
+    const isStale = device !== null && isSeenAnew(device.lastSeenMs, nowMs)
     const reason = enrol === undefined && learn === undefined ? 'known_device' : 'device_enrolled'
     const facts = factsOf(check, { product, licence, reason, deviceId: enrol?.id ?? device?.id })
     return {

@@ -1,18 +1,16 @@
 import type { Clock } from '../clock.ts'
-import { normaliseLicenceKey } from '../crypto/licence-key.ts'
 import type { CheckStore } from '../store/checks.ts'
 import type { Licence } from '../store/licences.ts'
 import type { LegacyTexts, Product } from '../store/products.ts'
 import { actorOf, type CheckRecords, type LegacyCheck } from './check-records.ts'
 import { type Candidate, decide, type Verdict } from './decide.ts'
 import type { Events } from './events.ts'
+import { guessPrefixOf } from './licence-keys.ts'
 import type { Limits } from './limits.ts'
 import type { Products } from './products.ts'
 import type { Machine, Recognition } from './recognition.ts'
 import type { SessionKeys } from './session-keys.ts'
 import { textsFor } from './texts.ts'
-
-const PREFIX_SYMBOLS = 5
 
 export type LegacyVerdict =
   | {
@@ -22,11 +20,6 @@ export type LegacyVerdict =
       readonly nowMs: number
     }
   | { readonly kind: 'expired' | 'not_found' | 'session_expired' | 'unreadable' | 'blocked' }
-
-/** What the guesses of one licence key have in common, however it is typed. */
-function prefixOf(licenceKey: string | undefined): string | null {
-  return licenceKey === undefined ? null : normaliseLicenceKey(licenceKey).slice(0, PREFIX_SYMBOLS)
-}
 
 export type Checks = ReturnType<typeof createChecks>
 
@@ -100,10 +93,12 @@ export function createChecks(deps: {
     product: Product | null,
     { reason, licence }: Extract<Verdict, { kind: 'not_found' }>,
   ): Promise<LegacyVerdict> {
+    const { licenceKey } = check
     // Asked for every cause alike: else a block would tell which guesses exist.
     if (await limits.isBlocked(check.address)) return refuseBlocked(check)
     await store.record(records.denied(check, { product, licence, reason, deviceId: undefined }))
-    if (reason === 'unknown') await limits.countUnknown(actorOf(check), prefixOf(check.licenceKey))
+    if (reason === 'unknown')
+      await limits.countUnknown(actorOf(check), licenceKey === undefined ? null : guessPrefixOf(licenceKey))
     return { kind: 'not_found' }
   }
 

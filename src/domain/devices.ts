@@ -5,6 +5,12 @@ import type { Actor, Events } from './events.ts'
 import type { Licences } from './licences.ts'
 
 const LISTED_MAX = 1000
+const SEEN_EVERY_MS = 60_000
+
+/** Whether it is worth a write that a device is seen now. */
+export function isSeenAnew(lastSeenMs: number | null, nowMs: number): boolean {
+  return (lastSeenMs ?? 0) < nowMs - SEEN_EVERY_MS
+}
 
 export type Devices = ReturnType<typeof createDevices>
 

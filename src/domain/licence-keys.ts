@@ -1,4 +1,9 @@
-import { formatLicenceKey, type LicenceKey, licenceKeyFrom } from '../crypto/licence-key.ts'
+import {
+  formatLicenceKey,
+  type LicenceKey,
+  licenceKeyFrom,
+  normaliseLicenceKey,
+} from '../crypto/licence-key.ts'
 import { AppError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import type { Licence, LicenceStore } from '../store/licences.ts'
@@ -6,6 +11,12 @@ import type { Actor, Events } from './events.ts'
 import type { Recognition } from './recognition.ts'
 
 const KEY_BYTES = 15
+const GUESS_PREFIX_SYMBOLS = 5
+
+/** What the guesses of one licence key have in common, however it is typed. */
+export function guessPrefixOf(text: string): string {
+  return normaliseLicenceKey(text).slice(0, GUESS_PREFIX_SYMBOLS)
+}
 
 export function newLicenceKey(random: Random): LicenceKey {
   return licenceKeyFrom(random(KEY_BYTES))

@@ -1,13 +1,15 @@
 import type { Clock } from '../../clock.ts'
-import { normaliseLicenceKey, parseLicenceKey } from '../../crypto/licence-key.ts'
+import { parseLicenceKey } from '../../crypto/licence-key.ts'
 import type { Random } from '../../random.ts'
 import type { EnrolmentStore, Enrolments } from '../../store/enrolments.ts'
 import type { StoredLease } from '../../store/leases.ts'
 import type { Licence } from '../../store/licences.ts'
 import type { Product } from '../../store/products.ts'
 import { type CheckData, isCheckData } from '../../wire/sealed.ts'
+import { isSeenAnew } from '../devices.ts'
 import type { EventFacts, Events, EventType } from '../events.ts'
 import { newId } from '../ids.ts'
+import { guessPrefixOf } from '../licence-keys.ts'
 import type { Limits } from '../limits.ts'
 import type { Products } from '../products.ts'
 import type { Recognition } from '../recognition.ts'
@@ -18,8 +20,6 @@ import { type Caller, type Effects, type Outcome, refused, slowDown } from './ou
 import { placeOf, type SeatFacts } from './seat-admission.ts'
 import { textOf } from './texts.ts'
 
-const SEEN_EVERY_MS = 60_000
-const PREFIX_SYMBOLS = 5
 const FINGERPRINT_SHOWN = 16
 
 /** A machine that asks to run a tool under a licence. */
@@ -118,7 +118,7 @@ export function createAdmission(deps: {
       effects: { events: [event] },
     } as const
     if (reason !== 'unknown') return denial
-    const prefix = normaliseLicenceKey(data.licence).slice(0, PREFIX_SYMBOLS)
+    const prefix = guessPrefixOf(data.licence)
     const actor = { name: 'client', address: caller.address }
     return { ...denial, onceRecorded: () => limits.countUnknown(actor, prefix) }
   }
@@ -136,11 +136,10 @@ export function createAdmission(deps: {
     const ended = ending(inquiry, verdict)
     if (verdict.kind === 'known') {
       const { id, lastSeenMs, lease } = verdict.device
-      const isStale = (lastSeenMs ?? 0) < nowMs - SEEN_EVERY_MS
       return {
         deviceId: id,
         lease,
-        effects: { ...ended, seenDevice: isStale ? { id, atMs: nowMs } : undefined },
+        effects: { ...ended, seenDevice: isSeenAnew(lastSeenMs, nowMs) ? { id, atMs: nowMs } : undefined },
       }
     }
     const { licence, slotNo } = verdict
