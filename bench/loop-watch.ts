@@ -1,12 +1,10 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, unlinkSync } from 'node:fs'
+import { mkdtempSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { scratchDirectory } from '../test/support/children.ts'
+import { told } from '../test/support/told.ts'
 
 const MODULE = fileURLToPath(new URL('loop-delay.ts', import.meta.url))
-const ANSWER_TIMEOUT_MS = 10_000
-const ASK_EVERY_MS = 5
 
 /**
  * How long the event loop of a process was away from its timers, of which one is due every millisecond: a loop that is
@@ -24,12 +22,7 @@ export type LoopWatch = {
 }
 
 async function ask(directory: string, pid: string): Promise<LoopDelay> {
-  const file = join(directory, pid)
-  unlinkSync(file)
-  process.kill(Number(pid), 'SIGUSR2')
-  for (const deadlineMs = Date.now() + ANSWER_TIMEOUT_MS; !existsSync(file); await sleep(ASK_EVERY_MS))
-    if (Date.now() > deadlineMs) throw new Error(`process ${pid} does not tell the delays of its event loop`)
-  return JSON.parse(readFileSync(file, 'utf8'))
+  return JSON.parse(await told(Number(pid), join(directory, pid), 'the delays of its event loop'))
 }
 
 /** Makes ready to watch a process that is to be started. */
